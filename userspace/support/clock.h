@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The two clocks of tidemark. Monotonic time is the clock of bpf_ktime_get_ns(), so that ages can
+// be taken between the two sides; wall time is for people.
+#pragma once
+
+#include <cstdint>
+
+namespace tidemark {
+
+struct MonotonicTime {
+  uint64_t ns = 0;
+};
+struct WallTime {
+  uint64_t unix_ns = 0;
+};
+
+[[nodiscard]] MonotonicTime monotonic_now();
+[[nodiscard]] WallTime wall_now();
+
+}  // namespace tidemark

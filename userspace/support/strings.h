@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The few string helpers that the parsers of /proc share. Nothing here allocates.
+#pragma once
+
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+namespace tidemark {
+
+// Numbers must fill the whole text: "12x" is none.
+template <typename T>
+[[nodiscard]] std::optional<T> parse_number(std::string_view text, int base = 10) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value, base);
+  if (error != std::errc{} || rest != end) return std::nullopt;
+  return value;
+}
+
+[[nodiscard]] std::string_view trim(std::string_view text);
+
+// Cuts the first word off `text` (blanks and tabs separate) and returns it; empty at the end.
+[[nodiscard]] std::string_view next_word(std::string_view& text);
+
+// Calls `visit(line)` for each line, without its newline.
+template <typename Visit>
+void for_each_line(std::string_view text, Visit visit) {
+  while (!text.empty()) {
+    const auto end = text.find('\n');
+    visit(text.substr(0, end));
+    if (end == std::string_view::npos) return;
+    text.remove_prefix(end + 1);
+  }
+}
+
+}  // namespace tidemark
