@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/analysis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "support/units.h"
+
+namespace tidemark::model {
+namespace {
+
+uint64_t duration_of(const Snapshot& snapshot) {
+  return snapshot.taken_ns > snapshot.started_ns ? snapshot.taken_ns - snapshot.started_ns : 0;
+}
+
+std::string duration_text(uint64_t ns) {
+  return format_duration(Nanoseconds(static_cast<int64_t>(ns)));
+}
+
+bool keeps_most(const CallSite& site) {
+  return site.freed_count < (site.total_count + 3) / 4;
+}
+
+// Fewer old survivors than younger ones by more than chance (two standard deviations of a count),
+// and by a quarter.
+bool declines(uint64_t oldest, uint64_t younger) {
+  if (oldest >= younger) return false;
+  const double difference = static_cast<double>(younger - oldest);
+  const double sum = static_cast<double>(younger) + static_cast<double>(oldest);
+  return difference * difference > 4.0 * sum &&
+         static_cast<double>(oldest) < 0.75 * static_cast<double>(younger);
+}
+
+// The shape of a call site with `old` survivors of the first three quarters, which are enough to
+// judge.
+SiteShape shape_of_survivors(const CallSite& site, uint64_t old, uint64_t live) {
+  const auto& born = site.live_by_quarter;
+  const uint64_t most = std::max({born[0], born[1], born[2]});
+  if (most >= live - live / 10) return SiteShape::kBurst;
+  // With steady growth three quarters of all survivors are old ones.
+  if (old < live / (keeps_most(site) ? 4 : 2)) return SiteShape::kYoung;
+  if (!keeps_most(site) && declines(born[0], born[2])) return SiteShape::kDeclining;
+  const uint64_t half_of_fair_share = std::max<uint64_t>(old / 6, 1);
+  if (std::min({born[0], born[1], born[2]}) < half_of_fair_share) return SiteShape::kUneven;
+  return SiteShape::kGrowing;
+}
+
+double share_of(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// Long enough to tell a leak from a cache that fills up: at least four times as long as this trace.
+std::string_view longer_than(uint64_t duration_ns) {
+  struct Step {
+    uint64_t seconds;
+    std::string_view text;
+  };
+  constexpr std::array kSteps = {Step{60, "1m"}, Step{300, "5m"}, Step{1800, "30m"},
+                                 Step{7200, "2h"}};
+  for (const Step& step : kSteps) {
+    if (duration_ns / 1'000'000'000 * 4 <= step.seconds) return step.text;
+  }
+  return "12h";
+}
+
+const Target* owner_of(const Snapshot& snapshot, Generation owner) {
+  const auto found = std::ranges::find(snapshot.targets, owner, &Target::generation);
+  return found == snapshot.targets.end() ? nullptr : &*found;
+}
+
+std::string evidence_of(const Snapshot& snapshot, const CallSite& site, double share) {
+  const auto& born = site.live_by_quarter;
+  std::string text = fmt::format(
+      "live blocks by the quarter of the trace they were born in: {}, {}, {}, {}; {} of {} "
+      "allocations freed; {:.1f} % of all live bytes",
+      format_count(born[0]), format_count(born[1]), format_count(born[2]), format_count(born[3]),
+      format_count(site.freed_count), format_count(site.total_count), 100.0 * share);
+  if (site.oldest_birth_ns && *site.oldest_birth_ns <= snapshot.taken_ns) {
+    text += fmt::format("; the oldest is {} old",
+                        duration_text(snapshot.taken_ns - *site.oldest_birth_ns));
+  }
+  return text;
+}
+
+Finding growing(const Snapshot& snapshot, const CallSite& site, double share) {
+  Finding finding{
+      .severity = Severity::kSuspect,
+      .area = site.kind == Kind::kMapping ? "mapping" : "heap",
+      .what = fmt::format("{} what it allocates: {} in {} blocks live",
+                          keeps_most(site) ? "keeps" : "frees much, but keeps part of",
+                          format_bytes(site.live_bytes()), format_count(site.live_count())),
+      .evidence = evidence_of(snapshot, site, share),
+      .next = "",
+      .site = key_of(site)};
+  const Target* target = owner_of(snapshot, site.owner);
+  if (target != nullptr && target->alive) {
+    finding.next = fmt::format(
+        "a longer trace tells a leak from a cache that fills up: tidemark trace -p {} --for {}",
+        target->pid.value, longer_than(duration_of(snapshot)));
+  } else {
+    finding.next =
+        "read the code at this stack: who is to free the block, and on which path does nobody?";
+  }
+  return finding;
+}
+
+Finding burst(const Snapshot& snapshot, const CallSite& site, double share) {
+  return {.severity = Severity::kInfo,
+          .area = site.kind == Kind::kMapping ? "mapping" : "heap",
+          .what = fmt::format(
+              "allocated {} in {} blocks in one burst and keeps them: a cache or a warm-up?",
+              format_bytes(site.live_bytes()), format_count(site.live_count())),
+          .evidence = evidence_of(snapshot, site, share),
+          .next = "a trace that starts later shows whether it happens again",
+          .site = key_of(site)};
+}
+
+void judge_call_sites(const Snapshot& snapshot, const Policy& policy,
+                      std::vector<Finding>& findings) {
+  if (duration_of(snapshot) < policy.min_duration_ns) return;
+  uint64_t all_live_bytes = 0;
+  std::vector<const CallSite*> sites;
+  for (const CallSite& site : snapshot.call_sites) {
+    all_live_bytes += site.live_bytes();
+    sites.push_back(&site);
+  }
+  std::ranges::stable_sort(sites, std::greater{},
+                           [](const CallSite* site) { return site->live_bytes(); });
+  std::vector<Finding> bursts;
+  for (const CallSite* site : sites) {
+    const double share = share_of(site->live_bytes(), all_live_bytes);
+    const SiteShape shape = shape_of(*site, policy);
+    if (shape == SiteShape::kGrowing && share >= policy.min_share) {
+      findings.push_back(growing(snapshot, *site, share));
+    } else if (shape == SiteShape::kBurst && share >= policy.min_burst_share &&
+               site->live_bytes() >= policy.min_burst_bytes) {
+      bursts.push_back(burst(snapshot, *site, share));
+    }
+  }
+  std::ranges::move(bursts, std::back_inserter(findings));
+}
+
+void tell_losses(const Snapshot& snapshot, std::vector<Finding>& findings) {
+  for (const Counter& counter : snapshot.counters) {
+    if (counter.kind != CounterKind::kLoss || counter.count == 0) continue;
+    const std::string size =
+        counter.bytes ? fmt::format(" ({})", format_bytes(*counter.bytes)) : "";
+    findings.push_back(
+        {.severity = Severity::kInfo,
+         .area = "losses",
+         .what = fmt::format("{}: {} lost", counter.name, format_count(counter.count)),
+         .evidence = fmt::format(
+             "{}; live figures may be off by up to {} blocks{}, in all or per call site",
+             counter.meaning, format_count(counter.count), size),
+         .next = counter.name.ends_with("_full")
+                     ? "larger tables (--max-blocks, --max-stacks) or a shorter trace lose less"
+                     : "tidemark doctor -v says what works here and what does not"});
+  }
+}
+
+void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& findings) {
+  std::set<Generation> seen;
+  for (const CallSite& site : snapshot.call_sites) seen.insert(site.owner);
+  for (const Target& target : snapshot.targets) {
+    uint64_t probes = 0;
+    uint64_t hits = 0;
+    for (const AllocatorUse& use : target.allocators) {
+      probes += use.probes;
+      hits += use.hits;
+    }
+    const bool replaced_by_exec = !target.alive && !target.exit_code;
+    if (hits != 0 || replaced_by_exec || seen.contains(target.generation)) continue;
+    std::string evidence =
+        fmt::format("{} probes on {} allocators, 0 hits in {}", probes, target.allocators.size(),
+                    duration_text(duration_of(snapshot)));
+    const auto &start = target.rss_anon_start_bytes, &end = target.rss_anon_end_bytes;
+    if (start && end && *end > *start) {
+      evidence += fmt::format(", while RssAnon grew by {}: it allocates by other ways",
+                              format_bytes(*end - *start));
+    }
+    findings.push_back(
+        {.severity = Severity::kInfo,
+         .area = "coverage",
+         .what = fmt::format("no allocation seen in {} (pid {})", target.comm, target.pid.value),
+         .evidence = evidence,
+         .next = fmt::format("tidemark doctor -p {}", target.pid.value)});
+  }
+}
+
+void tell_execs(const Snapshot& snapshot, std::vector<Finding>& findings) {
+  std::map<Pid, std::vector<const Target*>> images;
+  for (const Target& target : snapshot.targets) images[target.pid].push_back(&target);
+  for (const auto& [pid, generations] : images) {
+    if (generations.size() < 2) continue;
+    std::string names;
+    for (const Target* target : generations) {
+      names += fmt::format("{}{} (generation {})", names.empty() ? "" : ", then ", target->comm,
+                           target->generation.value);
+    }
+    findings.push_back(
+        {.severity = Severity::kInfo,
+         .area = "coverage",
+         .what = fmt::format("pid {} called exec during the trace", pid.value),
+         .evidence = names,
+         .next = "each generation has call sites of its own; what the first one held is gone"});
+  }
+}
+
+}  // namespace
+
+SiteShape shape_of(const CallSite& site, const Policy& policy) {
+  const auto& born = site.live_by_quarter;
+  const uint64_t old = born[0] + born[1] + born[2];
+  const uint64_t live = old + born[3];
+  if (live == 0 || site.live_bytes() < policy.min_live_bytes) return SiteShape::kTooLittle;
+  if (old == 0 || old < live / 10) return SiteShape::kYoung;
+  // A few large blocks, all born together, are a burst however few they are.
+  const bool burst_of_few = std::max({born[0], born[1], born[2]}) >= live - live / 10;
+  const uint64_t enough = keeps_most(site) ? policy.min_survivors : policy.min_survivors_in_churn;
+  if (old < enough && !burst_of_few) return SiteShape::kTooLittle;
+  return shape_of_survivors(site, old, live);
+}
+
+std::vector<Finding> analyse(const Snapshot& snapshot, const Policy& policy) {
+  std::vector<Finding> findings;
+  judge_call_sites(snapshot, policy, findings);
+  tell_losses(snapshot, findings);
+  tell_silent_targets(snapshot, findings);
+  tell_execs(snapshot, findings);
+  return findings;
+}
+
+}  // namespace tidemark::model

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Snapshot: what was seen up to one moment, immutable. Made by collect/, judged by analysis, said
+// by report/. Sums are bytes as requested from the allocator, not what it set aside. Times are
+// monotonic nanoseconds (bpf_ktime_get_ns).
+//
+//   Snapshot ── targets      the address spaces that were traced
+//            ├─ coverage     which hooks were on, which not and why
+//            ├─ counters     what was lost, what is worth knowing
+//            ├─ call_sites ── stack id ─┐
+//            └─ stacks  <───────────────┘
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/ids.h"
+
+namespace tidemark::model {
+
+enum class StackEnd {
+  kBottom,      // the walk met the end of the stack
+  kBroken,      // the frame-pointer chain ended or led nowhere: frames may be missing
+  kDepthLimit,  // more frames than are kept
+};
+
+struct Stack {
+  StackId id;
+  StackEnd end = StackEnd::kBroken;
+  std::vector<Address> frames;  // return addresses, innermost (the allocator's caller) first
+};
+
+// One call site of one owner: stack, kind and allocator. live = total - freed, in bytes and in
+// count.
+struct CallSite {
+  Kind kind = Kind::kHeap;
+  Generation owner;
+  std::string allocator;  // "glibc"; empty where it does not apply
+  StackId stack;
+  uint64_t total_bytes = 0;
+  uint64_t total_count = 0;
+  uint64_t freed_bytes = 0;
+  uint64_t freed_count = 0;
+  // Of the live blocks; none if no block is live.
+  std::optional<uint64_t> oldest_birth_ns;
+  std::optional<uint64_t> youngest_birth_ns;
+  // Live blocks by the quarter of the trace in which they were born, oldest first.
+  uint64_t live_by_quarter[4] = {0, 0, 0, 0};
+
+  [[nodiscard]] uint64_t live_bytes() const { return total_bytes - freed_bytes; }
+  [[nodiscard]] uint64_t live_count() const { return total_count - freed_count; }
+};
+
+enum class CounterKind { kLoss, kNote };
+
+// A row of bpf/abi/counters.def with its value.
+struct Counter {
+  std::string name;
+  CounterKind kind = CounterKind::kLoss;
+  uint64_t count = 0;
+  std::optional<uint64_t> bytes;
+  std::string meaning;
+};
+
+enum class HookState { kOn, kOff, kMissing };
+
+struct Coverage {
+  std::string hook;
+  HookState state = HookState::kOff;
+  std::optional<std::string> reason;
+};
+
+struct AllocatorUse {
+  std::string name;    // "glibc"
+  std::string module;  // path as the target sees it
+  uint64_t probes = 0;
+  uint64_t hits = 0;
+};
+
+struct Target {
+  Pid pid;
+  Generation generation;
+  std::string comm;
+  std::string exe;
+  bool alive = true;
+  std::optional<int> exit_code;  // as a shell says it: 128 + signal where it was killed
+  std::optional<uint64_t> rss_anon_start_bytes;
+  std::optional<uint64_t> rss_anon_end_bytes;
+  std::vector<AllocatorUse> allocators;
+};
+
+struct Snapshot {
+  uint64_t started_ns = 0;  // when all probes were on
+  uint64_t taken_ns = 0;
+  uint64_t started_unix_ns = 0;
+  std::vector<Target> targets;
+  std::vector<Coverage> coverage;
+  std::vector<Counter> counters;
+  std::vector<CallSite> call_sites;
+  std::vector<Stack> stacks;
+};
+
+}  // namespace tidemark::model

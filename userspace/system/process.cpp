@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "system/process.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+
+#include "support/file.h"
+#include "support/strings.h"
+
+namespace tidemark::system {
+namespace {
+
+constexpr std::string_view kDeleted = " (deleted)";
+
+// "a-b" in hex, or "a:b".
+template <typename T>
+std::optional<std::pair<T, T>> parse_pair(std::string_view text, char separator) {
+  const auto middle = text.find(separator);
+  if (middle == std::string_view::npos) return std::nullopt;
+  const auto first = parse_number<T>(text.substr(0, middle), 16);
+  const auto second = parse_number<T>(text.substr(middle + 1), 16);
+  if (!first || !second) return std::nullopt;
+  return std::pair{*first, *second};
+}
+
+std::string proc_path(model::Pid pid, std::string_view name) {
+  return fmt::format("/proc/{}/{}", pid.value, name);
+}
+
+std::string read_exe(model::Pid pid) {
+  std::array<char, PATH_MAX> target;
+  const ssize_t length = ::readlink(proc_path(pid, "exe").c_str(), target.data(), target.size());
+  return length > 0 ? std::string(target.data(), static_cast<std::size_t>(length)) : std::string();
+}
+
+std::optional<uint64_t> kibibytes(std::string_view value) {
+  const auto number = parse_number<uint64_t>(next_word(value));
+  if (!number) return std::nullopt;
+  return *number * 1024;
+}
+
+}  // namespace
+
+std::optional<model::Mapping> parse_mapping(std::string_view line) {
+  const auto range = parse_pair<uint64_t>(next_word(line), '-');
+  const std::string_view permissions = next_word(line);
+  const auto offset = parse_number<uint64_t>(next_word(line), 16);
+  const auto device = parse_pair<uint32_t>(next_word(line), ':');
+  const auto inode = parse_number<uint64_t>(next_word(line));
+  if (!range || permissions.size() < 4 || !offset || !device || !inode) return std::nullopt;
+  model::Mapping mapping;
+  mapping.start = model::Address{range->first};
+  mapping.end = model::Address{range->second};
+  mapping.file_offset_bytes = *offset;
+  mapping.file = {device->first, device->second, *inode};
+  mapping.executable = permissions[2] == 'x';
+  const auto path_start = line.find_first_not_of(' ');
+  std::string_view path = path_start == std::string_view::npos ? "" : line.substr(path_start);
+  if (path.ends_with(kDeleted)) {
+    mapping.deleted = true;
+    path.remove_suffix(kDeleted.size());
+  }
+  mapping.path = path;
+  return mapping;
+}
+
+std::vector<model::Mapping> parse_maps(std::string_view text) {
+  std::vector<model::Mapping> mappings;
+  for_each_line(text, [&](std::string_view line) {
+    if (auto mapping = parse_mapping(line)) mappings.push_back(std::move(*mapping));
+  });
+  return mappings;
+}
+
+ProcessStatus parse_status(std::string_view text) {
+  ProcessStatus status;
+  for_each_line(text, [&](std::string_view line) {
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos) return;
+    const std::string_view key = line.substr(0, colon);
+    const std::string_view value = trim(line.substr(colon + 1));
+    if (key == "Name") status.name = value;
+    if (key == "State" && !value.empty()) status.state = value.front();
+    if (key == "Tgid") status.thread_group.value = parse_number<int32_t>(value).value_or(0);
+    if (key == "VmSize") status.has_memory = true;
+    if (key == "RssAnon") status.rss_anon_bytes = kibibytes(value);
+  });
+  return status;
+}
+
+Result<model::ProcessImage> read_process(model::Pid pid) {
+  const int number = pid.value;
+  const auto status_text = read_file(proc_path(pid, "status"));
+  if (!status_text) {
+    return fail("there is no process {}: look its number up with pgrep -a NAME", number);
+  }
+  const ProcessStatus status = parse_status(*status_text);
+  if (status.thread_group != pid) {
+    return fail("{} is a thread of process {}: trace the process with -p {}", number,
+                status.thread_group.value, status.thread_group.value);
+  }
+  if (status.state == 'Z' || status.state == 'X') {
+    return fail(
+        "process {} ({}) has exited and only waits for its parent: there is nothing left to trace",
+        number, status.name);
+  }
+  if (!status.has_memory) {
+    return fail("{} ({}) is a kernel thread, it has no heap: trace a user-space process", number,
+                status.name);
+  }
+  const auto maps = read_file(proc_path(pid, "maps"));
+  if (!maps) {
+    return fail("may not read the memory map of process {} ({}): run as root", number, status.name);
+  }
+  model::ProcessImage image;
+  image.pid = pid;
+  image.comm = status.name;
+  image.exe = read_exe(pid);
+  image.mappings = parse_maps(*maps);
+  return image;
+}
+
+std::optional<uint64_t> read_rss_anon_bytes(model::Pid pid) {
+  const auto text = read_file(proc_path(pid, "status"));
+  if (!text) return std::nullopt;
+  return parse_status(*text).rss_anon_bytes;
+}
+
+}  // namespace tidemark::system
