@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * The records of heap tracing, as both sides see them. Fixed layout, explicit padding, 8-byte
+ * fields first.
+ *
+ *   blocks { address, owner, space } -> { size, birth, site key } ─┐
+ *   sites  { stack id, owner, kind, allocator } <──────────────────┘ -> totals
+ *   stacks { stack id } -> frames
+ */
+#ifndef TIDEMARK_ABI_HEAP_H
+#define TIDEMARK_ABI_HEAP_H
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+#define TM_STATIC_ASSERT(condition) static_assert(condition)
+#else
+#define TM_STATIC_ASSERT(condition) _Static_assert(condition, #condition)
+#endif
+
+/* Frames kept of a stack, innermost first. */
+#define TM_STACK_DEPTH 127
+/* Probes of one run: the low bits of the attach cookie index the hit counters. */
+#define TM_MAX_PROBES 1024
+
+enum tm_space { TM_SPACE_HEAP = 0 };
+
+/* The order of model::Kind. */
+enum tm_kind { TM_KIND_HEAP = 0 };
+
+/* How a walk ended. */
+enum tm_stack_end {
+	TM_STACK_BOTTOM = 0,
+	TM_STACK_BROKEN = 1,
+	TM_STACK_DEPTH_LIMIT = 2,
+};
+
+struct tm_block_key {
+	__u64 address;
+	__u32 owner;
+	__u32 space;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_block_key) == 16);
+
+struct tm_site_key {
+	__u64 stack_id; /* 0: the stack was lost */
+	__u32 owner;
+	__u16 kind;
+	__u16 allocator;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_site_key) == 16);
+
+struct tm_block {
+	__u64 size_bytes;
+	__u64 birth_ns; /* bpf_ktime_get_ns(); a realloc keeps it */
+	struct tm_site_key site;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_block) == 32);
+
+/* live = total - freed */
+struct tm_site {
+	__u64 total_bytes;
+	__u64 total_count;
+	__u64 freed_bytes;
+	__u64 freed_count;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_site) == 32);
+
+struct tm_stack {
+	__u32 depth;
+	__u32 end; /* enum tm_stack_end */
+	__u64 frames[TM_STACK_DEPTH];
+};
+TM_STATIC_ASSERT(sizeof(struct tm_stack) == 8 + 8 * TM_STACK_DEPTH);
+
+struct tm_count {
+	__u64 count;
+	__u64 bytes;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_count) == 16);
+
+/*
+ * The attach cookie of an entry probe. stack_words: how many 8-byte words lie between the stack
+ * pointer at the site and the slot that holds the return address.
+ */
+struct tm_cookie {
+	__u16 probe;
+	__u16 allocator;
+	__u8 stack_words;
+	__u8 valid; /* 1 */
+	__u8 unused[2];
+};
+TM_STATIC_ASSERT(sizeof(struct tm_cookie) == 8);
+
+/* A tgid that was asked for. `mm` is 0 until its first event. */
+struct tm_selected {
+	__u64 mm;
+	__u32 generation;
+	__u32 unused;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_selected) == 16);
+
+/*
+ * How to get from a return address to its caller's frame, learned from the binary's .eh_frame when
+ * the address is first met: CFA = base + cfa_offset, the return address lies below the CFA.
+ */
+enum tm_rule_kind {
+	TM_RULE_PENDING = 0, /* asked for; until then the frame pointer is tried */
+	TM_RULE_CHAIN = 1,   /* no unwind data: the frame pointer has to serve */
+	TM_RULE_SP = 2,	     /* base is the stack pointer */
+	TM_RULE_FP = 3,	     /* base is the frame pointer */
+	TM_RULE_BOTTOM = 4,  /* nothing called this */
+	TM_RULE_NONE =
+		5, /* no code, or a rule that the walk can't carry out: the stack is cut here */
+};
+
+struct tm_rule_key {
+	__u64 pc;
+	__u32 owner;
+	__u32 unused;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_rule_key) == 16);
+
+struct tm_rule {
+	__s32 cfa_offset;
+	__s32 fp_offset; /* of the saved frame pointer, from the CFA; valid if saves_fp */
+	__u8 kind;	 /* enum tm_rule_kind */
+	__u8 saves_fp;
+	__u8 unused[6];
+};
+TM_STATIC_ASSERT(sizeof(struct tm_rule) == 16);
+
+/* The key of the attach cookie where the kernel has none: a probe's address in a process. */
+struct tm_probe_address {
+	__u64 pc;
+	__u32 tgid;
+	__u32 unused;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_probe_address) == 16);
+
+/* gate_state */
+enum tm_gate {
+	TM_GATE_CLOSED = 0,
+	TM_GATE_LEARNING =
+		1, /* stacks are walked so that their rules are known, nothing is counted */
+	TM_GATE_OPEN = 2,
+};
+
+enum tm_life { TM_LIFE_RUNNING = 0, TM_LIFE_EXITED = 1, TM_LIFE_EXECED = 2 };
+
+/* What became of a generation. */
+struct tm_generation {
+	__u64 ended_ns;
+	__u32 tgid;
+	__u32 life;	 /* enum tm_life */
+	__u32 exit_code; /* as wait(2) has it; valid if life is TM_LIFE_EXITED */
+	__u32 unused;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_generation) == 24);
+
+enum tm_counter {
+#define TM_COUNTER(name, kind, has_bytes, meaning) TM_COUNTER_##name,
+#include "counters.def"
+#undef TM_COUNTER
+	TM_COUNTER_MAX
+};
+
+#endif

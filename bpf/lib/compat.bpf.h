@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between kernels and machines, one accessor each. Never asks for a version: userspace
+ * probes the host once (kernel/facts) and sets the constants below before loading, the verifier
+ * then drops the branch that is not taken.
+ */
+#ifndef TIDEMARK_COMPAT_BPF_H
+#define TIDEMARK_COMPAT_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+
+/*
+ * bpf_get_current_task_btf() and task storage for tracing programs: 3ca1032ab7ab "bpf: Implement
+ * get_current_task_btf and RET_PTR_TO_BTF_ID" and a10787e6d58c "bpf: Enable task local storage for
+ * tracing programs", Linux 5.11 and 5.12. Can go when 5.10 does.
+ */
+const volatile bool have_task_storage __weak = true;
+
+/* bpf_find_vma(): 7c7e3d31e785 "bpf: Introduce helper bpf_find_vma", Linux 5.17. Can go when 5.15
+ * does. */
+const volatile bool have_find_vma __weak = true;
+
+/* bpf_get_attach_cookie(): 7adfc6c9b315 "bpf: Add bpf_get_attach_cookie() BPF helper to access
+ * bpf_cookie value", Linux 5.15. */
+const volatile bool have_attach_cookie __weak = true;
+
+/* The mm of the task that runs, as a number: an identity, never followed. */
+static __always_inline u64 current_mm(void)
+{
+	if (have_task_storage)
+		return (u64)bpf_get_current_task_btf()->mm;
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return (u64)BPF_CORE_READ(task, mm);
+}
+
+#if defined(__TARGET_ARCH_x86)
+/* The return address lies on the stack: call pushed it, ret takes it. */
+#define CALL_PUSHES_RETURN_ADDRESS 1
+#define USER_FP(ctx)		   ((ctx)->bp)
+#define USER_SP(ctx)		   ((ctx)->sp)
+#define USER_LINK(ctx)		   0UL
+#elif defined(__TARGET_ARCH_arm64)
+#define CALL_PUSHES_RETURN_ADDRESS 0
+#define USER_FP(ctx)		   (((struct user_pt_regs *)(ctx))->regs[29])
+#define USER_SP(ctx)		   (((struct user_pt_regs *)(ctx))->sp)
+#define USER_LINK(ctx)		   (((struct user_pt_regs *)(ctx))->regs[30])
+#endif
+
+/*
+ * Where the stack pointer stood when the function was entered; `stack_words` were pushed since. At
+ * the return probe it stands one word above that on x86 (ret has taken the return address), on it
+ * elsewhere.
+ */
+static __always_inline u64 entry_sp(struct pt_regs *ctx, u32 stack_words)
+{
+	return USER_SP(ctx) + 8UL * stack_words;
+}
+
+static __always_inline u64 entry_sp_at_return(struct pt_regs *ctx)
+{
+	return USER_SP(ctx) - 8UL * CALL_PUSHES_RETURN_ADDRESS;
+}
+
+/* The return address of a call whose entry stack pointer is `sp`; 0 if it could not be read. */
+static __always_inline u64 return_address(struct pt_regs *ctx, u64 sp)
+{
+	u64 address = 0;
+
+	if (!CALL_PUSHES_RETURN_ADDRESS)
+		return USER_LINK(ctx);
+	bpf_probe_read_user(&address, sizeof(address), (void *)sp);
+	return address;
+}
+
+#endif

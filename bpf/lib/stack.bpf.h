@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * User stacks into a table of our own. Why not bpf_get_stackid(): it drops a stack on a hash
+ * collision, and the kernel's walk starts at the frame pointer, so it loses the caller of a
+ * function that has not yet built its frame. Why not bpf_get_stack(): its per-CPU buffer may be
+ * overwritten by a task that preempts us (uprobe programs run preemptible) before we copy it.
+ *
+ * How to step from a return address to its caller's frame is a rule of the table `rules`, which
+ * userspace fills out of .eh_frame when BPF meets the address for the first time. So code without
+ * frame pointers is walked as well; only the milliseconds until the answer have cut stacks.
+ */
+#ifndef TIDEMARK_STACK_BPF_H
+#define TIDEMARK_STACK_BPF_H
+
+#include <linux/errno.h>
+#include "thread.bpf.h"
+
+/* Without bpf_find_vma(): how far apart two frames may lie before we call the chain broken. */
+#define FRAME_SPAN_LIMIT (8UL << 20)
+
+static long note_bounds(struct task_struct *task, struct vm_area_struct *vma, void *context)
+{
+	struct stack_bounds *bounds = context;
+
+	bounds->start = vma->vm_start;
+	bounds->end = vma->vm_end;
+	return 0;
+}
+
+/* Looks the mapping of `sp` up once a thread; again when the thread moves to another stack
+ * (coroutines, sigaltstack). */
+static __always_inline void refresh_bounds(struct stack_bounds *bounds, u64 sp)
+{
+	struct stack_bounds found = {};
+
+	if (sp >= bounds->start && sp < bounds->end)
+		return;
+	bounds->start = sp;
+	bounds->end = sp + FRAME_SPAN_LIMIT;
+	if (!have_find_vma)
+		return;
+	/* Fails where another thread holds the mmap lock: the limit above serves this once. */
+	if (bpf_find_vma(bpf_get_current_task_btf(), sp, note_bounds, &found, 0) == 0 && found.end)
+		*bounds = found;
+	else
+		bounds->start = bounds->end - 1;
+}
+
+/* Mixes a word into a 64-bit hash; the multiplier is 2^64 divided by the golden ratio. */
+static __always_inline u64 mix(u64 hash, u64 word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15UL;
+	return hash ^ (hash >> 29);
+}
+
+/* Asks userspace once for the rule of a return address. */
+static __noinline int request_rule(u64 pc, u32 owner)
+{
+	struct tm_rule_key key = {.pc = pc, .owner = owner};
+	struct tm_rule pending = {.kind = TM_RULE_PENDING};
+	long error = bpf_map_update_elem(&rules, &key, &pending, BPF_NOEXIST);
+
+	if (error == -EEXIST)
+		return 0;
+	if (error || bpf_ringbuf_output(&rule_requests, &key, sizeof(key), 0)) {
+		count_event(TM_COUNTER_rules_full, 0);
+		if (!error)
+			bpf_map_delete_elem(&rules, &key);
+	}
+	return 0;
+}
+
+/* One position of the walk: the code at `pc` runs with these stack and frame pointers. */
+struct position {
+	u64 pc;
+	u64 sp;
+	u64 fp;
+};
+
+/*
+ * One step outwards. By the rule of `pc` where there is one, else along the frame pointer.
+ * TM_STACK_DEPTH_LIMIT: there is a caller, the walk goes on.
+ */
+static __always_inline u32 step(struct position *at, u32 owner, u64 stack_end)
+{
+	struct tm_rule_key key = {.pc = at->pc, .owner = owner};
+	struct tm_rule *rule = bpf_map_lookup_elem(&rules, &key);
+	u32 kind = rule ? rule->kind : TM_RULE_PENDING;
+	s32 fp_offset = -16;
+	bool saves_fp = true;
+	u64 frame[2]; /* the saved frame pointer, the return address */
+	u64 cfa;
+
+	if (!rule)
+		request_rule(at->pc, owner);
+	if (kind == TM_RULE_BOTTOM)
+		return TM_STACK_BOTTOM;
+	if (kind == TM_RULE_NONE)
+		return TM_STACK_BROKEN;
+	if (rule && (kind == TM_RULE_SP || kind == TM_RULE_FP)) {
+		cfa = (kind == TM_RULE_SP ? at->sp : at->fp) + rule->cfa_offset;
+		fp_offset = rule->fp_offset;
+		saves_fp = rule->saves_fp;
+	} else {
+		if (at->fp == 0)
+			return TM_STACK_BOTTOM;
+		cfa = at->fp + 16;
+	}
+	/* Frames rise, so the walk ends. */
+	if ((cfa & 7) || cfa <= at->sp || cfa > stack_end)
+		return TM_STACK_BROKEN;
+	if (bpf_probe_read_user(frame, sizeof(frame), (void *)(cfa - sizeof(frame))))
+		return TM_STACK_BROKEN;
+	if (saves_fp && fp_offset != -16) {
+		if (bpf_probe_read_user(&frame[0], sizeof(frame[0]), (void *)(cfa + fp_offset)))
+			return TM_STACK_BROKEN;
+	}
+	if (frame[1] == 0)
+		return TM_STACK_BOTTOM;
+	at->pc = frame[1];
+	at->sp = cfa;
+	if (saves_fp)
+		at->fp = frame[0];
+	return TM_STACK_DEPTH_LIMIT;
+}
+
+/* Where a walk begins: in the allocator's caller. */
+struct walk_start {
+	struct position at;
+	u64 stack_end;
+	u32 owner;
+};
+
+/* Walks outwards into `stack`, the allocator's caller as its innermost frame; returns the stack's
+ * id, never 0. */
+static __noinline u64 walk_user_stack(struct tm_stack *stack, const struct walk_start *start)
+{
+	struct position at;
+	u64 hash, stack_end;
+	u32 owner, depth = 1;
+	u32 end = TM_STACK_DEPTH_LIMIT;
+
+	if (!stack || !start)
+		return 0;
+	at = start->at;
+	owner = start->owner;
+	stack_end = start->stack_end;
+	hash = mix(1, at.pc);
+	stack->frames[0] = at.pc;
+	for (u32 i = 1; i < TM_STACK_DEPTH; i++) {
+		end = step(&at, owner, stack_end);
+		if (end != TM_STACK_DEPTH_LIMIT)
+			break;
+		stack->frames[i] = at.pc;
+		hash = mix(hash, at.pc);
+		depth = i + 1;
+	}
+	stack->depth = depth;
+	stack->end = end;
+	hash = mix(hash, end);
+	return hash ? hash : 1;
+}
+
+/* Keeps `stack` under its id. The size is the block's, for the loss counter. Returns the id, or 0
+ * if the table is full. */
+static __always_inline u64 keep_stack(u64 id, const struct tm_stack *stack, u64 size)
+{
+	long error = bpf_map_update_elem(&stacks, &id, stack, BPF_NOEXIST);
+
+	if (error == 0 || error == -EEXIST /* known already */)
+		return id;
+	count_event(TM_COUNTER_stacks_full, size);
+	return 0;
+}
+
+#endif

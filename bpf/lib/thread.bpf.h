@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What is kept for each thread: the allocator call that it is in, and the room in which its stack
+ * is put together (per-CPU room would not do: uprobe programs run preemptible).
+ */
+#ifndef TIDEMARK_THREAD_BPF_H
+#define TIDEMARK_THREAD_BPF_H
+
+#include "maps.bpf.h"
+
+/* The part of the address space that holds the running thread's stack. */
+struct stack_bounds {
+	u64 start;
+	u64 end;
+};
+
+/* Where a call leaves the address of the new block. */
+enum call_shape {
+	SHAPE_RESULT = 0,  /* in the result, NULL on failure */
+	SHAPE_REALLOC = 1, /* the same; on failure the old block stays, but size 0 frees it */
+	SHAPE_MEMPTR = 2,  /* behind the first argument; the result is an error code */
+};
+
+/* A thread's pending outermost call, and the room in which its stack is put together. */
+struct thread_state {
+	u64 sp; /* entry stack pointer of the call; 0: none pending */
+	u64 caller;
+	u64 size;
+	u64 memptr;
+	u64 old_address;
+	struct tm_block old;
+	struct tm_site_key site;
+	u32 shape;
+	u32 probe;
+	u8 have_old;
+	u8 site_lost;
+	u8 unused[6];
+	struct stack_bounds bounds;
+	struct tm_stack stack;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread_state);
+} threads __weak SEC(".maps");
+
+/* For kernels without task storage. forget_thread() drops those of dead ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct thread_state);
+} threads_by_tid __weak SEC(".maps");
+
+static const struct thread_state idle_thread;
+
+static __always_inline struct thread_state *thread_by_tid(bool create)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct thread_state *thread = bpf_map_lookup_elem(&threads_by_tid, &tid);
+
+	if (thread || !create)
+		return thread;
+	bpf_map_update_elem(&threads_by_tid, &tid, &idle_thread, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&threads_by_tid, &tid);
+}
+
+static __always_inline struct thread_state *running_thread(bool create)
+{
+	if (have_task_storage)
+		return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL,
+					    create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+	return thread_by_tid(create);
+}
+
+static __always_inline void forget_thread(u32 tid)
+{
+	if (!have_task_storage)
+		bpf_map_delete_elem(&threads_by_tid, &tid);
+}
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Allocator calls as bookkeeping: a call begins at the entry probe and is settled at the return
+ * probe. What keeps the sums right:
+ *  - free is seen at entry, before the memory is given back, malloc at return, before the caller
+ * has the pointer; so on every CPU delete(p) comes before the next insert(p).
+ *  - realloc takes the old record out at entry and settles it at return: by then the old address
+ * may be another thread's.
+ *  - the outermost call wins: what an allocator calls inside itself is not counted.
+ *  - whoever deletes a record subtracts it, from a copy made before.
+ */
+#ifndef TIDEMARK_TRACK_BPF_H
+#define TIDEMARK_TRACK_BPF_H
+
+#include "filter.bpf.h"
+#include "stack.bpf.h"
+#include "thread.bpf.h"
+
+static __always_inline void add_allocation(struct tm_site *site, u64 size)
+{
+	__sync_fetch_and_add(&site->total_bytes, size);
+	__sync_fetch_and_add(&site->total_count, 1);
+}
+
+/* Takes a block, whose record is out of the table, off its call site. */
+static __always_inline void subtract_block(const struct tm_block *block)
+{
+	struct tm_site *site = bpf_map_lookup_elem(&sites, &block->site);
+
+	if (!site)
+		return;
+	__sync_fetch_and_add(&site->freed_bytes, block->size_bytes);
+	__sync_fetch_and_add(&site->freed_count, 1);
+}
+
+/* Takes the record at `address` out of the table. The delete decides who of two takers has it. */
+static __always_inline bool take_block(u32 owner, u64 address, struct tm_block *taken)
+{
+	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
+	struct tm_block *block = bpf_map_lookup_elem(&blocks, &key);
+	long error;
+
+	if (!block)
+		return false;
+	*taken = *block;
+	error = bpf_map_delete_elem(&blocks, &key);
+	if (error == 0)
+		return true;
+	if (error == -ENOENT)
+		count_event(TM_COUNTER_racing_frees, 0);
+	else
+		count_event(TM_COUNTER_updates_refused, taken->size_bytes);
+	return false;
+}
+
+/* A block is live at an address that was just given out: its free was not seen. */
+static __always_inline void drop_stale_block(u32 owner, u64 address)
+{
+	struct tm_block stale;
+
+	if (!take_block(owner, address, &stale))
+		return;
+	subtract_block(&stale);
+	count_event(TM_COUNTER_missed_frees, stale.size_bytes);
+}
+
+static __always_inline long insert_block(u32 owner, u64 address, const struct tm_block *block)
+{
+	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
+
+	return bpf_map_update_elem(&blocks, &key, block, BPF_NOEXIST);
+}
+
+static __noinline int record_block(struct thread_state *thread, u64 address, u64 birth_ns)
+{
+	struct tm_site *site;
+	struct tm_block block = {};
+	long error;
+
+	if (!thread)
+		return 0;
+	block.size_bytes = thread->size;
+	block.birth_ns = birth_ns;
+	block.site = thread->site;
+	site = bpf_map_lookup_elem(&sites, &block.site);
+	if (thread->site_lost || !site) {
+		count_event(TM_COUNTER_sites_full, block.size_bytes);
+		return 0;
+	}
+	error = insert_block(block.site.owner, address, &block);
+	if (error == -EEXIST) {
+		drop_stale_block(block.site.owner, address);
+		error = insert_block(block.site.owner, address, &block);
+	}
+	if (error) {
+		count_event(error == -E2BIG ? TM_COUNTER_blocks_full : TM_COUNTER_updates_refused,
+			    block.size_bytes);
+		return 0;
+	}
+	add_allocation(site, block.size_bytes);
+	return 0;
+}
+
+/* Puts the old block of a realloc that failed back: it was never freed. */
+static __always_inline void restore_old_block(struct thread_state *thread)
+{
+	struct tm_block old = thread->old;
+
+	if (!thread->have_old || insert_block(old.site.owner, thread->old_address, &old) == 0)
+		return;
+	subtract_block(&old);
+	count_event(TM_COUNTER_restores_failed, old.size_bytes);
+}
+
+/*
+ * A call on the same stack, deeper than the pending one, is nested in it. At the same depth it is
+ * nested only as a tail call: another function, and the slot of the return address holds the
+ * trampoline of the pending call's return probe. Anything else proves that the pending call was
+ * left without a return.
+ */
+static __always_inline bool is_nested(const struct thread_state *thread, u64 sp, u64 caller,
+				      u32 probe)
+{
+	if (sp < thread->sp)
+		return true;
+	return sp == thread->sp && probe != thread->probe && caller != thread->caller;
+}
+
+static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
+{
+	struct tm_site empty = {};
+	long error;
+
+	thread->site_lost = 0;
+	thread->site.stack_id = stack_id;
+	if (bpf_map_lookup_elem(&sites, &thread->site))
+		return;
+	thread->site.stack_id = keep_stack(stack_id, &thread->stack, thread->size);
+	error = bpf_map_update_elem(&sites, &thread->site, &empty, BPF_NOEXIST);
+	if (error && error != -EEXIST)
+		thread->site_lost = 1;
+}
+
+/* Begins a call: the state of its thread, or NULL where it is not ours to follow (another owner, or
+ * nested). */
+static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_cookie, u64 size,
+						  u32 shape)
+{
+	union {
+		u64 raw;
+		struct tm_cookie fields;
+	} cookie = {.raw = raw_cookie};
+	struct walk_start start = {};
+	struct thread_state *thread;
+	u32 owner = current_owner();
+	u64 sp, caller, stack_id;
+
+	if (!owner)
+		return NULL;
+	if (!cookie.fields.valid) {
+		count_event(TM_COUNTER_unknown_probes, 0);
+		return NULL;
+	}
+	count_hit(cookie.fields.probe);
+	thread = running_thread(true);
+	if (!thread) {
+		count_event(TM_COUNTER_threads_full, size);
+		return NULL;
+	}
+	sp = entry_sp(ctx, cookie.fields.stack_words);
+	caller = return_address(ctx, sp);
+	if (thread->sp) {
+		if (is_nested(thread, sp, caller, cookie.fields.probe))
+			return NULL;
+		count_event(TM_COUNTER_abandoned_calls, thread->size);
+		restore_old_block(thread);
+	}
+	refresh_bounds(&thread->bounds, sp);
+	start.at.pc = caller;
+	start.at.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
+	start.at.fp = USER_FP(ctx);
+	start.stack_end = thread->bounds.end;
+	start.owner = owner;
+	stack_id = walk_user_stack(&thread->stack, &start);
+	if (gate_state != TM_GATE_OPEN)
+		return NULL;
+	thread->sp = sp;
+	thread->caller = caller;
+	thread->size = size;
+	thread->shape = shape;
+	thread->probe = cookie.fields.probe;
+	thread->have_old = 0;
+	thread->old_address = 0;
+	thread->site.owner = owner;
+	thread->site.kind = TM_KIND_HEAP;
+	thread->site.allocator = cookie.fields.allocator;
+	find_site(thread, stack_id);
+	return thread;
+}
+
+static __always_inline int track_alloc(struct pt_regs *ctx, u64 cookie, u64 size)
+{
+	begin_call(ctx, cookie, size, SHAPE_RESULT);
+	return 0;
+}
+
+static __always_inline int track_memptr_alloc(struct pt_regs *ctx, u64 cookie, u64 memptr, u64 size)
+{
+	struct thread_state *thread = begin_call(ctx, cookie, size, SHAPE_MEMPTR);
+
+	if (thread)
+		thread->memptr = memptr;
+	return 0;
+}
+
+static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 address, u64 size)
+{
+	struct thread_state *thread = begin_call(ctx, cookie, size, SHAPE_REALLOC);
+	struct tm_block old;
+
+	if (!thread || !address)
+		return 0;
+	thread->old_address = address;
+	if (take_block(thread->site.owner, address, &old)) {
+		thread->old = old;
+		thread->have_old = 1;
+	}
+	return 0;
+}
+
+static __always_inline int track_free(u64 raw_cookie, u64 address)
+{
+	u32 owner = current_owner();
+	struct thread_state *thread;
+	struct tm_block block;
+
+	if (!owner || !address)
+		return 0;
+	count_hit((u16)raw_cookie);
+	if (take_block(owner, address, &block)) {
+		subtract_block(&block);
+		return 0;
+	}
+	/* A realloc that frees the block it was given: settled at its return. */
+	thread = running_thread(false);
+	if (!thread || !thread->sp || thread->old_address != address)
+		count_event(TM_COUNTER_unmatched_frees, 0);
+	return 0;
+}
+
+static __noinline int settle_realloc(struct thread_state *thread, u64 address)
+{
+	u64 birth_ns;
+
+	if (!thread)
+		return 0;
+	if (!address && thread->size) {
+		count_event(TM_COUNTER_failed_allocations, thread->size);
+		restore_old_block(thread);
+		return 0;
+	}
+	birth_ns = bpf_ktime_get_ns();
+	if (thread->have_old) {
+		struct tm_block old = thread->old;
+
+		subtract_block(&old);
+		birth_ns = old.birth_ns;
+	} else if (thread->old_address) {
+		count_event(TM_COUNTER_unmatched_frees, 0);
+	}
+	if (address)
+		record_block(thread, address, birth_ns);
+	return 0;
+}
+
+static __always_inline int track_return(struct pt_regs *ctx)
+{
+	struct thread_state *thread = running_thread(false);
+	u64 address = PT_REGS_RC(ctx);
+
+	if (!thread || !thread->sp || thread->sp != entry_sp_at_return(ctx))
+		return 0;
+	thread->sp = 0;
+	if (thread->shape == SHAPE_REALLOC)
+		return settle_realloc(thread, address);
+	if (thread->shape == SHAPE_MEMPTR) {
+		bool failed = (u32)address != 0;
+
+		address = 0;
+		if (!failed)
+			bpf_probe_read_user(&address, sizeof(address), (void *)thread->memptr);
+	}
+	if (!address) {
+		count_event(TM_COUNTER_failed_allocations, thread->size);
+		return 0;
+	}
+	return record_block(thread, address, bpf_ktime_get_ns());
+}
+
+#endif

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The lives of the traced address spaces: exec starts a new generation, exit ends the last one.
+ * What was counted stays under the generation that it belongs to.
+ */
+#include "lib/filter.bpf.h"
+#include "lib/thread.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* signal_struct.flags: the group exits by one code. Same value since 2.6:
+ * include/linux/sched/signal.h. */
+#define SIGNAL_GROUP_EXIT 0x4
+
+static __always_inline void end_generation(const struct tm_selected *chosen, u32 life,
+					   u32 exit_code)
+{
+	u32 generation = chosen->generation;
+	struct tm_generation *ended = bpf_map_lookup_elem(&generations, &generation);
+	u64 mm = chosen->mm;
+
+	if (ended) {
+		ended->ended_ns = bpf_ktime_get_ns();
+		ended->exit_code = exit_code;
+		ended->life = life;
+	}
+	/* The mm's address may be another process's soon. */
+	if (mm)
+		bpf_map_delete_elem(&owners, &mm);
+}
+
+/* TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm) */
+SEC("?raw_tp/sched_process_exec")
+int life_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct tm_selected *chosen = bpf_map_lookup_elem(&selected, &tgid);
+	struct tm_generation born = {.tgid = tgid, .life = TM_LIFE_RUNNING};
+	u32 generation;
+
+	if (!chosen)
+		return 0;
+	end_generation(chosen, TM_LIFE_EXECED, 0);
+	generation = __sync_fetch_and_add(&next_generation, 1);
+	if (bpf_map_update_elem(&generations, &generation, &born, BPF_NOEXIST))
+		count_event(TM_COUNTER_updates_refused, 0);
+	chosen->mm = 0;
+	chosen->generation = generation;
+	return 0;
+}
+
+/* TP_PROTO(struct task_struct *p, ...): for every thread, behind the decrement of signal->live. */
+SEC("?raw_tp/sched_process_exit")
+int life_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+	u32 tgid = BPF_CORE_READ(task, tgid);
+	struct tm_selected *chosen = bpf_map_lookup_elem(&selected, &tgid);
+	u32 code;
+
+	if (!chosen)
+		return 0;
+	forget_thread(BPF_CORE_READ(task, pid));
+	if (BPF_CORE_READ(task, signal, live.counter) != 0)
+		return 0;
+	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
+		code = BPF_CORE_READ(task, signal, group_exit_code);
+	else
+		code = BPF_CORE_READ(task, exit_code);
+	end_generation(chosen, TM_LIFE_EXITED, code);
+	/* The number may be given to another process. */
+	bpf_map_delete_elem(&selected, &tgid);
+	return 0;
+}

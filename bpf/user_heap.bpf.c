@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The call shapes of user-space allocators, one program each; which function of which library has
+ * which shape is said by userspace/sources/allocators.cpp. Every allocating shape is settled by
+ * heap_return at the same function's return.
+ */
+#include "lib/track.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* n * size, or the largest number where that overflows: such a call fails. */
+static __always_inline u64 product(u64 count, u64 size)
+{
+	u64 limit = count ? ~0UL / count : ~0UL;
+
+	/* Hides the test from clang, which would make a 128-bit multiplication of it that BPF does
+	 * not have. */
+	barrier_var(limit);
+	return size > limit ? ~0UL : count * size;
+}
+
+/* void *f(size_t size) */
+SEC("?uprobe")
+int heap_malloc(struct pt_regs *ctx)
+{
+	return track_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx));
+}
+
+/* void *f(size_t count, size_t size) */
+SEC("?uprobe")
+int heap_calloc(struct pt_regs *ctx)
+{
+	return track_alloc(ctx, attach_cookie(ctx),
+			   product(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx)));
+}
+
+/* void *f(size_t alignment, size_t size) */
+SEC("?uprobe")
+int heap_memalign(struct pt_regs *ctx)
+{
+	return track_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM2(ctx));
+}
+
+/* int f(void **memptr, size_t alignment, size_t size) */
+SEC("?uprobe")
+int heap_posix_memalign(struct pt_regs *ctx)
+{
+	return track_memptr_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM3(ctx));
+}
+
+/* void *f(void *block, size_t size) */
+SEC("?uprobe")
+int heap_realloc(struct pt_regs *ctx)
+{
+	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
+}
+
+/* void f(void *block) */
+SEC("?uprobe")
+int heap_free(struct pt_regs *ctx)
+{
+	return track_free(attach_cookie(ctx), PT_REGS_PARM1(ctx));
+}
+
+/* The return of every allocating shape. */
+SEC("?uprobe")
+int heap_return(struct pt_regs *ctx)
+{
+	return track_return(ctx);
+}

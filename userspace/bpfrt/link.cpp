@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bpfrt/link.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace tidemark::bpfrt {
+namespace {
+
+// BPF_TRACE_UPROBE_MULTI and BPF_F_UPROBE_MULTI_RETURN of include/uapi/linux/bpf.h, 89ae89f53d20
+// "bpf: Add multi uprobe link", Linux 6.6; Debian 12's headers are of 6.1.
+constexpr uint32_t kAttachUprobeMulti = 48;
+constexpr uint32_t kMultiReturn = 1;
+
+// union bpf_attr, the link_create part with uprobe_multi.
+struct LinkCreateUprobeMulti {
+  uint32_t prog_fd;
+  uint32_t target_fd;
+  uint32_t attach_type;
+  uint32_t flags;
+  uint64_t path;
+  uint64_t offsets;
+  uint64_t ref_ctr_offsets;
+  uint64_t cookies;
+  uint32_t count;
+  uint32_t multi_flags;
+  uint32_t pid;
+  uint32_t unused;
+};
+static_assert(sizeof(LinkCreateUprobeMulti) == 64);
+
+uint64_t as_u64(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer);
+}
+
+Result<std::vector<Link>> attach_multi(const bpf_program* program, ProbeEnd end,
+                                       const UprobeTarget& target,
+                                       std::span<const UprobePoint> points) {
+  std::vector<uint64_t> offsets, cookies;
+  for (const UprobePoint& point : points) {
+    offsets.push_back(point.file_offset_bytes);
+    cookies.push_back(point.cookie);
+  }
+  LinkCreateUprobeMulti attr{};
+  attr.prog_fd = static_cast<uint32_t>(bpf_program__fd(program));
+  attr.attach_type = kAttachUprobeMulti;
+  attr.path = as_u64(target.path.c_str());
+  attr.offsets = as_u64(offsets.data());
+  attr.cookies = as_u64(cookies.data());
+  attr.count = static_cast<uint32_t>(points.size());
+  attr.multi_flags = end == ProbeEnd::kReturn ? kMultiReturn : 0;
+  attr.pid = static_cast<uint32_t>(target.pid);
+  UniqueFd fd(static_cast<int>(::syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr))));
+  if (!fd.valid()) {
+    return fail_errno(errno, "cannot attach {} to {} places of {}", bpf_program__name(program),
+                      points.size(), target.path);
+  }
+  std::vector<Link> links;
+  links.emplace_back(std::move(fd));
+  return links;
+}
+
+Result<std::vector<Link>> attach_perf(const bpf_program* program, ProbeEnd end,
+                                      const UprobeTarget& target,
+                                      std::span<const UprobePoint> points) {
+  std::vector<Link> links;
+  for (const UprobePoint& point : points) {
+    LIBBPF_OPTS(bpf_uprobe_opts, options);
+    options.bpf_cookie = point.cookie;
+    options.retprobe = end == ProbeEnd::kReturn;
+    bpf_link* link = bpf_program__attach_uprobe_opts(program, target.pid, target.path.c_str(),
+                                                     point.file_offset_bytes, &options);
+    if (link == nullptr) {
+      return fail_errno(errno, "cannot attach {} at {}+0x{:x}", bpf_program__name(program),
+                        target.path, point.file_offset_bytes);
+    }
+    links.emplace_back(link);
+  }
+  return links;
+}
+
+}  // namespace
+
+Link::Link(UniqueFd fd) : fd_(std::move(fd)) {}
+Link::Link(bpf_link* link) : link_(link) {}
+void Link::Destroy::operator()(bpf_link* link) const noexcept {
+  bpf_link__destroy(link);
+}
+
+void prepare_for(bpf_program* program, UprobeMethod method) {
+  if (method != UprobeMethod::kMulti) return;
+  bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kAttachUprobeMulti));
+}
+
+Result<std::vector<Link>> attach_uprobes(const bpf_program* program, UprobeMethod method,
+                                         ProbeEnd end, const UprobeTarget& target,
+                                         std::span<const UprobePoint> points) {
+  if (method == UprobeMethod::kMulti) return attach_multi(program, end, target, points);
+  return attach_perf(program, end, target, points);
+}
+
+Result<Link> attach_by_section(const bpf_program* program) {
+  bpf_link* link = bpf_program__attach(program);
+  if (link == nullptr) return fail_errno(errno, "cannot attach {}", bpf_program__name(program));
+  return Link(link);
+}
+
+}  // namespace tidemark::bpfrt

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Links: programs attached to the kernel or to a target. Destroying a Link detaches it, and the
+// kernel waits until no program of it runs any more (some 50 ms). Not thread-safe. uprobe_multi is
+// attached by a system call of our own: libbpf 1.1 has no wrapper for it, and later ones fail on
+// stripped libraries when asked for symbols.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "support/result.h"
+#include "support/unique_fd.h"
+
+struct bpf_link;
+struct bpf_program;
+
+namespace tidemark::bpfrt {
+
+// How user-space probes are attached. Multi: one link for many offsets of a file, Linux 6.6. Perf:
+// one perf event each.
+enum class UprobeMethod { kMulti, kPerf };
+
+enum class ProbeEnd { kEntry, kReturn };
+
+class Link {
+ public:
+  explicit Link(UniqueFd fd);
+  explicit Link(bpf_link* link);
+  Link(Link&&) noexcept = default;
+  Link& operator=(Link&&) noexcept = default;
+  ~Link() = default;
+
+ private:
+  struct Destroy {
+    void operator()(bpf_link* link) const noexcept;
+  };
+  UniqueFd fd_;                              // of a link made by ourselves, or
+  std::unique_ptr<bpf_link, Destroy> link_;  // one made by libbpf
+};
+
+struct UprobePoint {
+  uint64_t file_offset_bytes = 0;
+  uint64_t cookie = 0;  // what bpf_get_attach_cookie() gives the program
+};
+
+// The file to put probes on and the one process whose memory they are put into (its path is
+// resolved in our mount namespace, so a target's file is named through /proc/PID).
+struct UprobeTarget {
+  std::string path;
+  int32_t pid = 0;
+};
+
+// What has to be told to the kernel before a program is loaded, so that attach_uprobes() can attach
+// it by `method`.
+void prepare_for(bpf_program* program, UprobeMethod method);
+
+// Attaches the program to all points or to none.
+[[nodiscard]] Result<std::vector<Link>> attach_uprobes(const bpf_program* program,
+                                                       UprobeMethod method, ProbeEnd end,
+                                                       const UprobeTarget& target,
+                                                       std::span<const UprobePoint> points);
+
+// By the section name of the program: SEC("raw_tp/...").
+[[nodiscard]] Result<Link> attach_by_section(const bpf_program* program);
+
+}  // namespace tidemark::bpfrt

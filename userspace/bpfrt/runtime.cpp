@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <vector>
+
+#include "bpfrt/map.h"
+#include "bpfrt/skeleton.h"
+#include "support/strings.h"
+
+namespace tidemark::bpfrt {
+
+void silence_libbpf() {
+  libbpf_set_print([](libbpf_print_level, const char*, va_list) noexcept -> int { return 0; });
+}
+
+std::string verifier_reason(std::string_view log) {
+  // The last lines before the statistics say what was refused.
+  std::vector<std::string_view> lines;
+  for_each_line(log.substr(0, log.find('\0')), [&](std::string_view line) {
+    line = trim(line);
+    if (!line.empty() && !line.starts_with("processed ")) lines.push_back(line);
+  });
+  std::string reason;
+  const std::size_t kept = lines.size() < 3 ? lines.size() : 3;
+  for (std::size_t i = lines.size() - kept; i < lines.size(); ++i) {
+    if (!reason.empty()) reason += " | ";
+    reason += lines[i];
+  }
+  return reason;
+}
+
+Result<std::size_t> possible_cpus() {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 1) return fail_errno(-cpus, "cannot tell how many CPUs there are");
+  return static_cast<std::size_t>(cpus);
+}
+
+Result<uint64_t> program_misses(const bpf_program* program) {
+  bpf_prog_info info{};
+  uint32_t size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) != 0) {
+    return fail_errno(errno, "cannot ask the kernel about {}", bpf_program__name(program));
+  }
+  return info.recursion_misses;
+}
+
+}  // namespace tidemark::bpfrt

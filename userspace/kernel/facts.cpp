@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel/facts.h"
+
+#include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "support/unique_fd.h"
+
+namespace tidemark::kernel {
+namespace {
+
+constexpr uint32_t kAttachUprobeMulti = 48;  // BPF_TRACE_UPROBE_MULTI, Linux 6.6
+
+uint64_t as_u64(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer);
+}
+
+template <typename Attr>
+int bpf_call(int command, Attr& attr) {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attr, sizeof(attr)));
+}
+
+struct LoadResult {
+  UniqueFd fd;
+  int error = 0;  // errno where fd is not valid
+  std::string log;
+};
+
+LoadResult load_program(std::span<const bpf_insn> code, uint32_t attach_type, bool want_log) {
+  std::array<char, 4096> log{};
+  bpf_attr attr;
+  std::memset(&attr, 0, sizeof(attr));
+  attr.prog_type = BPF_PROG_TYPE_KPROBE;
+  attr.expected_attach_type = attach_type;
+  attr.insns = as_u64(code.data());
+  attr.insn_cnt = static_cast<uint32_t>(code.size());
+  attr.license = as_u64("GPL");
+  if (want_log) {
+    attr.log_buf = as_u64(log.data());
+    attr.log_size = log.size();
+    attr.log_level = 1;
+  }
+  LoadResult result;
+  result.fd = UniqueFd(bpf_call(BPF_PROG_LOAD, attr));
+  if (!result.fd.valid()) result.error = errno;
+  result.log = log.data();
+  return result;
+}
+
+constexpr bpf_insn kReturnZero = {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0};
+constexpr bpf_insn kExit = {BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
+constexpr std::array kEmptyProgram = {kReturnZero, kExit};
+
+Fact probe_bpf() {
+  const LoadResult result = load_program(kEmptyProgram, 0, false);
+  if (result.fd.valid()) return {true, ""};
+  if (result.error == EPERM || result.error == EACCES) {
+    return {false,
+            "no permission to load BPF programs: run as root"
+            " (or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH)"};
+  }
+  if (result.error == ENOSYS)
+    return {false, "this kernel is built without BPF (CONFIG_BPF_SYSCALL)"};
+  return {false,
+          fmt::format("the kernel loads no tracing program: {}", std::strerror(result.error))};
+}
+
+Fact probe_btf() {
+  if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) return {true, ""};
+  return {false,
+          "/sys/kernel/btf/vmlinux is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF,"
+          " or /sys is not mounted here"};
+}
+
+// A program that calls the helper with nothing set up never passes the verifier; what matters is
+// whether it complains about the arguments or about the helper itself.
+Fact probe_helper(int32_t helper, std::string_view name) {
+  const std::array code = {bpf_insn{BPF_JMP | BPF_CALL, 0, 0, 0, helper}, kReturnZero, kExit};
+  const LoadResult result = load_program(code, 0, true);
+  const bool unknown =
+      result.log.find("invalid func ") != std::string::npos ||
+      result.log.find("unknown func ") != std::string::npos ||
+      result.log.find("program of this type cannot use helper") != std::string::npos;
+  if (result.fd.valid() || (!unknown && !result.log.empty())) return {true, ""};
+  return {false, fmt::format("this kernel has no {}() for uprobe programs", name)};
+}
+
+struct UprobeMultiAttr {
+  uint32_t prog_fd, target_fd, attach_type, flags;
+  uint64_t path, offsets, ref_ctr_offsets, cookies;
+  uint32_t count, multi_flags, pid, unused;
+};
+
+// The error of a uprobe_multi link that can't succeed, for the reason that comes first in this
+// kernel.
+int try_uprobe_multi(const char* path, uint32_t pid) {
+  const LoadResult program = load_program(kEmptyProgram, kAttachUprobeMulti, false);
+  if (!program.fd.valid()) return program.error;
+  const uint64_t offset = 0;
+  UprobeMultiAttr attr{};
+  attr.prog_fd = static_cast<uint32_t>(program.fd.get());
+  attr.attach_type = kAttachUprobeMulti;
+  attr.path = as_u64(path);
+  attr.offsets = as_u64(&offset);
+  attr.count = 1;
+  attr.pid = pid;
+  const UniqueFd link(bpf_call(BPF_LINK_CREATE, attr));
+  return link.valid() ? 0 : errno;
+}
+
+// "/" is no regular file: a kernel that has uprobe_multi says EBADF, one that has not says EINVAL.
+Fact probe_uprobe_multi() {
+  const int error = try_uprobe_multi("/", 0);
+  if (error == EBADF) return {true, ""};
+  return {
+      false,
+      "this kernel has no uprobe_multi links (they came with 6.6): one perf event a probe is used"};
+}
+
+// Kernels that filter by process refuse pid -1 with EINVAL before they look at the file; those that
+// filtered by thread did not.
+Fact probe_uprobe_multi_pid() {
+  const int error = try_uprobe_multi("/", UINT32_MAX);
+  if (error == EINVAL) return {true, ""};
+  return {false,
+          "the process filter of this kernel's uprobe_multi means a thread: one perf event a probe "
+          "is used"};
+}
+
+}  // namespace
+
+Facts probe_host() {
+  Facts facts;
+  utsname names{};
+  ::uname(&names);
+  facts.release = names.release;
+  facts.machine = names.machine;
+  facts.bpf = probe_bpf();
+  facts.btf = probe_btf();
+  facts.uprobe_multi = probe_uprobe_multi();
+  facts.uprobe_multi_pid = facts.uprobe_multi.present
+                               ? probe_uprobe_multi_pid()
+                               : Fact{false, "there is no uprobe_multi to filter"};
+  facts.task_storage = probe_helper(BPF_FUNC_task_storage_get, "bpf_task_storage_get");
+  facts.find_vma = probe_helper(BPF_FUNC_find_vma, "bpf_find_vma");
+  facts.attach_cookie = probe_helper(BPF_FUNC_get_attach_cookie, "bpf_get_attach_cookie");
+  return facts;
+}
+
+}  // namespace tidemark::kernel

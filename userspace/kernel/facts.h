@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What this host's kernel can do, found by trying and never by version. Probed once; plain values,
+// so that tests can make any host they like. Needs the privileges of tracing for most of it:
+// without them the fields say so.
+#pragma once
+
+#include <string>
+
+#include "support/result.h"
+
+namespace tidemark::kernel {
+
+// A capability with the reason where it is not there.
+struct Fact {
+  bool present = false;
+  std::string reason;  // why not; may say more where present
+};
+
+struct Facts {
+  std::string release;    // uname -r, for people only
+  std::string machine;    // uname -m
+  Fact bpf;               // tracing programs load
+  Fact btf;               // /sys/kernel/btf/vmlinux
+  Fact uprobe_multi;      // many uprobes by one link
+  Fact uprobe_multi_pid;  // and its process filter means the process (broken in 6.6 to 6.9)
+  Fact task_storage;      // bpf_task_storage_get() in uprobe programs
+  Fact find_vma;          // bpf_find_vma()
+  Fact attach_cookie;     // bpf_get_attach_cookie()
+};
+
+[[nodiscard]] Facts probe_host();
+
+}  // namespace tidemark::kernel

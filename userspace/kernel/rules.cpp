@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel/rules.h"
+
+namespace tidemark::kernel {
+
+Result<HeapPlan> plan_heap(const Facts& facts) {
+  if (!facts.bpf.present) return fail("{}", facts.bpf.reason);
+  if (!facts.btf.present) return fail("{}", facts.btf.reason);
+  HeapPlan plan;
+  const bool multi = facts.uprobe_multi.present && facts.uprobe_multi_pid.present;
+  plan.uprobes = multi ? UprobeMethod::kMulti : UprobeMethod::kPerf;
+  plan.thread_state =
+      facts.task_storage.present ? ThreadState::kTaskStorage : ThreadState::kHashByTid;
+  plan.cookies = facts.attach_cookie.present ? Cookies::kAttached : Cookies::kByAddress;
+  // bpf_find_vma() takes the task from the same helper that task storage needs.
+  plan.find_vma = facts.find_vma.present && facts.task_storage.present;
+  return plan;
+}
+
+std::vector<Finding> describe(const Facts& facts) {
+  const auto row = [](std::string what, const Fact& fact, std::string when_present) {
+    return Finding{std::move(what), fact.present,
+                   fact.present ? std::move(when_present) : fact.reason};
+  };
+  return {
+      row("BPF programs", facts.bpf, "tracing programs load"),
+      row("kernel BTF", facts.btf, "/sys/kernel/btf/vmlinux"),
+      row("attach cookies", facts.attach_cookie, "a probe knows its allocator"),
+      row("uprobe_multi", facts.uprobe_multi, "one link for all probes of a file"),
+      row("uprobe_multi process filter", facts.uprobe_multi_pid,
+          "only the target's memory gets probes"),
+      row("task storage", facts.task_storage, "a thread's call is kept with the thread"),
+      row("bpf_find_vma", facts.find_vma, "a stack walk knows where the stack ends"),
+  };
+}
+
+}  // namespace tidemark::kernel

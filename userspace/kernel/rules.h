@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From facts to a plan: pure, one function for each decision. What a plan leaves out, it says why.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernel/facts.h"
+
+namespace tidemark::kernel {
+
+enum class UprobeMethod { kMulti, kPerf };
+enum class ThreadState { kTaskStorage, kHashByTid };
+
+// How a probe knows which allocator it sits on: the kernel carries its cookie, or we note its
+// address.
+enum class Cookies { kAttached, kByAddress };
+
+struct HeapPlan {
+  UprobeMethod uprobes = UprobeMethod::kMulti;
+  ThreadState thread_state = ThreadState::kTaskStorage;
+  Cookies cookies = Cookies::kAttached;
+  bool find_vma = true;
+};
+
+// An error where the host cannot trace at all: one line with what to do.
+[[nodiscard]] Result<HeapPlan> plan_heap(const Facts& facts);
+
+// A row of `tidemark doctor`: what is there, or what follows from its absence.
+struct Finding {
+  std::string what;
+  bool ok = false;
+  std::string detail;
+};
+[[nodiscard]] std::vector<Finding> describe(const Facts& facts);
+
+}  // namespace tidemark::kernel
