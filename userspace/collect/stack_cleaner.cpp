@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/stack_cleaner.h"
+
+#include <algorithm>
+#include <span>
+
+#include "model/site_key.h"
+
+namespace tidemark::collect {
+namespace {
+
+// The hash of bpf/lib/stack.bpf.h would do as well; only sameness matters.
+model::StackId id_of(std::span<const model::Address> frames) {
+  uint64_t hash = 0x7469646d;  // away from the ids that BPF gives
+  for (const model::Address frame : frames) {
+    hash = (hash ^ frame.value) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 29;
+  }
+  return model::StackId{hash == 0 ? 1 : hash};
+}
+
+std::size_t code_frames(const CodeRanges& code, const model::Stack& stack) {
+  std::size_t count =
+      std::min<std::size_t>(1, stack.frames.size());  // the caller was read from the stack itself
+  while (count < stack.frames.size() && code.contains(stack.frames[count])) ++count;
+  return count;
+}
+
+void add_to(model::CallSite& into, const model::CallSite& from) {
+  into.total_bytes += from.total_bytes;
+  into.total_count += from.total_count;
+  into.freed_bytes += from.freed_bytes;
+  into.freed_count += from.freed_count;
+  const auto merge = [](std::optional<uint64_t>& a, const std::optional<uint64_t>& b, auto choose) {
+    if (b) a = a ? choose(*a, *b) : *b;
+  };
+  merge(into.oldest_birth_ns, from.oldest_birth_ns, [](auto a, auto b) { return std::min(a, b); });
+  merge(into.youngest_birth_ns, from.youngest_birth_ns,
+        [](auto a, auto b) { return std::max(a, b); });
+  for (std::size_t i = 0; i < std::size(into.live_by_quarter); ++i) {
+    into.live_by_quarter[i] += from.live_by_quarter[i];
+  }
+}
+
+std::vector<model::CallSite> merged(std::vector<model::CallSite> call_sites) {
+  std::map<model::SiteKey, model::CallSite> by_key;
+  for (model::CallSite& site : call_sites) {
+    const auto [place, fresh] = by_key.try_emplace(model::key_of(site), site);
+    if (!fresh) add_to(place->second, site);
+  }
+  std::vector<model::CallSite> result;
+  result.reserve(by_key.size());
+  for (auto& [key, site] : by_key) result.push_back(std::move(site));
+  return result;
+}
+
+}  // namespace
+
+void CodeRanges::learn(const model::ProcessImage& image) {
+  for (const model::Mapping& mapping : image.mappings) {
+    if (!mapping.executable) continue;
+    model::Address start = mapping.start;
+    model::Address end = mapping.end;
+    // Swallow what overlaps or touches.
+    auto next = ranges_.lower_bound(start);
+    if (next != ranges_.begin() && std::prev(next)->second >= start) --next;
+    while (next != ranges_.end() && next->first <= end) {
+      start = std::min(start, next->first);
+      end = std::max(end, next->second);
+      next = ranges_.erase(next);
+    }
+    ranges_[start] = end;
+  }
+}
+
+bool CodeRanges::contains(model::Address address) const {
+  // A return address may be the first behind the code, when a call that never returns is the last
+  // instruction.
+  auto next = ranges_.upper_bound(address);
+  return next != ranges_.begin() && std::prev(next)->second >= address;
+}
+
+void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_sites,
+                  std::vector<model::Stack>& stacks) {
+  std::unordered_map<model::StackId, std::size_t> index;
+  for (std::size_t i = 0; i < stacks.size(); ++i) index.emplace(stacks[i].id, i);
+  bool changed = false;
+  for (model::CallSite& site : call_sites) {
+    const auto owner = code.find(site.owner);
+    const auto found = index.find(site.stack);
+    if (owner == code.end() || found == index.end()) continue;
+    const model::Stack& stack = stacks[found->second];
+    const std::size_t kept = code_frames(owner->second, stack);
+    if (kept == stack.frames.size()) continue;
+    model::Stack clean;
+    clean.frames.assign(stack.frames.begin(),
+                        stack.frames.begin() + static_cast<std::ptrdiff_t>(kept));
+    clean.id = id_of(clean.frames);
+    clean.end = model::StackEnd::kBroken;
+    site.stack = clean.id;
+    changed = true;
+    if (index.emplace(clean.id, stacks.size()).second) stacks.push_back(std::move(clean));
+  }
+  if (changed) call_sites = merged(std::move(call_sites));
+}
+
+}  // namespace tidemark::collect

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads the function symbols of .symtab and .dynsym through libelf. Private to elf/: image.h is the
+// way in.
+#pragma once
+
+#include "elf/symbol_table.h"
+#include "support/result.h"
+#include "support/unique_fd.h"
+
+namespace tidemark::elf {
+
+// `file` stays the caller's; its offset is not used. A file without symbols gives an empty table;
+// damaged sections give an error.
+[[nodiscard]] Result<SymbolTable> read_symbols(const UniqueFd& file);
+
+}  // namespace tidemark::elf

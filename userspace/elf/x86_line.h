@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What one x86-64 instruction means to a probe, by Zydis. Private to elf/; probe_site.cpp has the
+// rules.
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "elf/address.h"
+
+namespace tidemark::elf::x86 {
+
+enum class Flow {
+  kNext,        // only ever goes on to the next instruction
+  kJumpIfZero,  // je, jz
+  kLeaves,      // any other branch, call, return, trap or system call
+};
+
+struct Instruction {
+  uint32_t length_bytes = 0;
+  bool emulated = false;  // by the kernel's uprobes, on all kernels that we run on
+  Flow flow = Flow::kNext;
+  std::bitset<6> arguments_written;  // bit n: the register of integer argument n, at any width
+  bool frame_pointer_written = false;
+  bool tests_argument_0 = false;  // sets the zero flag if and only if rdi is 0
+  // How far the stack pointer goes down; none: it changes in a way that is not followed.
+  std::optional<uint32_t> stack_growth_bytes = 0;
+};
+
+// Decodes the first instruction of `code`; none if there is no whole valid one.
+[[nodiscard]] std::optional<Instruction> decode(std::span<const uint8_t> code);
+
+// Intel syntax; empty if it cannot be decoded. `address` is that of the instruction.
+[[nodiscard]] std::string text(std::span<const uint8_t> code, Vaddr address);
+
+// The lowest offset above 0 that a direct branch in `code` leads to, from a linear sweep over all
+// of it.
+[[nodiscard]] std::optional<uint32_t> first_branch_target(std::span<const uint8_t> code);
+
+[[nodiscard]] const char* argument_register(std::size_t argument);
+
+}  // namespace tidemark::elf::x86

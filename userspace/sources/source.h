@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Source: one capability that counts memory. It owns its BPF object, maps and links; ABI records
+// stop here. Life: attach() for each target, start_learning(), open_gate(), collect() as often as
+// wanted, stop(). Single-threaded.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernel/facts.h"
+#include "model/process.h"
+#include "model/snapshot.h"
+#include "support/result.h"
+
+namespace tidemark::sources {
+
+struct Limits {
+  uint32_t max_blocks = 1 << 20;
+  uint32_t max_stacks = 1 << 14;
+  uint32_t max_targets = 1024;
+  uint32_t max_rules = 1 << 16;  // return addresses whose unwind rule is kept
+  uint32_t max_threads = 16384;  // only where the kernel has no task storage
+};
+
+enum class SiteChoice { kCheapest, kEntry };
+
+struct Settings {
+  Limits limits;
+  SiteChoice sites = SiteChoice::kCheapest;
+};
+
+// What became of an address space that is or was traced.
+struct GenerationState {
+  enum class Life { kRunning, kExited, kExeced };
+  model::Generation generation;
+  model::Pid pid;
+  Life life = Life::kRunning;
+  std::optional<int> exit_code;  // as a shell says it
+};
+
+// What a source saw so far; collect/ makes a Snapshot of it.
+struct Collected {
+  std::vector<model::CallSite> call_sites;
+  std::vector<model::Stack> stacks;
+  std::vector<model::Counter> counters;
+  std::vector<model::Coverage> coverage;
+  // The allocators of each process that was attached to, by the generation it was attached as.
+  struct Use {
+    model::Generation generation;
+    std::vector<model::AllocatorUse> allocators;
+  };
+  std::vector<Use> uses;
+};
+
+// The window of births for CallSite::live_by_quarter.
+struct Window {
+  uint64_t started_ns = 0;
+  uint64_t taken_ns = 0;
+};
+
+class Source {
+ public:
+  virtual ~Source() = default;
+
+  // Puts probes into the target, as the given generation; nothing is counted before the gate opens.
+  // An error says what is missing in this target and what to do.
+  [[nodiscard]] virtual Status attach(const model::ProcessImage& target,
+                                      model::Generation generation) = 0;
+  // Called with every image that is read of a traced address space: at attach, about once a second,
+  // after an exec.
+  virtual void learn(model::Generation generation, const model::ProcessImage& image) = 0;
+  // The address space is gone (exec): nothing of it is live any more, its room is given back.
+  [[nodiscard]] virtual Status forget(model::Generation generation) = 0;
+  // Lets stacks be walked but nothing counted, so that what the walks need is known before the gate
+  // opens.
+  virtual void start_learning() = 0;
+  // Readable when the programs wait for an answer; then serve() gives it.
+  [[nodiscard]] virtual int event_fd() const = 0;
+  [[nodiscard]] virtual Status serve() = 0;
+  virtual void open_gate() = 0;
+  // Counts no more and detaches everything. Afterwards no program runs any more, so that collect()
+  // gives exact final figures.
+  virtual void stop() = 0;
+  [[nodiscard]] virtual Result<std::vector<GenerationState>> generations() const = 0;
+  [[nodiscard]] virtual Result<Collected> collect(const Window& window) const = 0;
+};
+
+using OpenSource = Result<std::unique_ptr<Source>> (*)(const kernel::Facts&, const Settings&);
+
+struct SourceRow {
+  std::string_view name;
+  OpenSource open;
+};
+
+// Every capability; an explicit table, since a static library drops what nobody names.
+[[nodiscard]] std::span<const SourceRow> registry();
+
+}  // namespace tidemark::sources

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// UnwindRules: answers the walk in BPF: how does one get from this return address to the caller's
+// frame? Knows where the code of each traced address space is, and keeps its files open.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "bpf/abi/heap.h"
+#include "elf/call_frames.h"
+#include "elf/image.h"
+#include "model/process.h"
+
+namespace tidemark::sources {
+
+class UnwindRules {
+ public:
+  // Called again whenever the maps of the owner were re-read; what is gone stays known until
+  // something else is there.
+  void learn(model::Generation owner, const model::ProcessImage& image);
+  // Does this owner have code there, so far as we know? If not its maps may have changed.
+  [[nodiscard]] bool knows(model::Generation owner, model::Address return_address) const;
+  [[nodiscard]] tm_rule rule_for(model::Generation owner, model::Address return_address) const;
+
+ private:
+  struct Binary {
+    elf::Image image;
+    elf::CallFrames frames;  // after the image, whose descriptor it reads
+  };
+  struct Region {
+    uint64_t end = 0;
+    uint64_t file_offset_bytes = 0;
+    std::shared_ptr<Binary> binary;  // null: anonymous, or a file that cannot be read
+  };
+  using Regions = std::map<uint64_t, Region>;  // by start; disjoint
+
+  [[nodiscard]] std::shared_ptr<Binary> binary_of(model::Pid pid, const model::Mapping& mapping);
+  [[nodiscard]] const std::pair<const uint64_t, Region>* region_at(
+      model::Generation owner, model::Address return_address) const;
+
+  std::map<model::FileId, std::shared_ptr<Binary>> binaries_;
+  std::unordered_map<model::Generation, Regions> owners_;
+};
+
+}  // namespace tidemark::sources
