@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CLI11 sorts the words, knows the options and writes the help; values are read and refused here,
+// so that each refusal is one line that says what to do.
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "report/names.h"
+#include "support/result.h"
+#include "support/strings.h"
+
+namespace tidemark::cli {
+namespace {
+
+constexpr int64_t kHighestPid = 4'194'304;  // PID_MAX_LIMIT of a 64-bit kernel
+constexpr uint64_t kMostBlocks = 1u << 28;  // some 20 GB of locked memory
+constexpr uint64_t kMostStacks = 1u << 24;
+constexpr Nanoseconds kShortestInterval = std::chrono::milliseconds(100);
+
+// The words behind each option, as typed. A later one wins, except for pids, which add up.
+struct Words {
+  std::vector<std::string> pids;
+  std::optional<std::string> duration, interval, top, min_age, max_blocks, max_stacks;
+  std::map<const report::Format*, std::optional<std::string>> outputs;
+  std::optional<std::string> doctor_json;
+  bool quiet = false, no_color = false, exact = false, verbose = false;
+  bool probe_at_entry = false, fail_on_suspect = false;
+};
+
+void add_word(CLI::App& app, const std::string& names, std::optional<std::string>& word,
+              const std::string& type, const std::string& help) {
+  app.add_option_function<std::string>(
+         names, [&word](const std::string& value) { word = value; }, help)
+      ->type_name(type)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
+void add_pid(CLI::App& app, std::vector<std::string>& pids, const std::string& help) {
+  app.add_option("-p,--pid", pids, help)
+      ->type_name("PID")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_common(CLI::App& app, Words& words) {
+  app.set_help_flag("-h,--help", "this text");
+  app.set_version_flag("--version", "tidemark " TIDEMARK_VERSION, "the version");
+  app.add_flag("--quiet", words.quiet, "nothing on stderr but errors, no advice in the report");
+  app.add_flag("--no-color", words.no_color, "no colours (as a non-empty NO_COLOR does)");
+  app.allow_extras();  // unknown words are refused by us, in one line
+}
+
+void add_trace(CLI::App& root, Words& words) {
+  CLI::App& app =
+      *root.add_subcommand("trace", "live allocations per call site, of running processes");
+  add_pid(app, words.pids, "process to trace; repeat it for more than one");
+  add_word(app, "--for", words.duration, "TIME",
+           "how long, counted from when all probes are on; else until Ctrl-C");
+  add_word(app, "--every", words.interval, "TIME", "a report this often, with what changed");
+  add_word(app, "--top", words.top, "N", "call sites in the text (10); JSON holds all");
+  add_word(app, "--min-age", words.min_age, "TIME",
+           "leave call sites out of the text that hold younger blocks only");
+  for (const report::Format& format : report::formats().subspan(1)) {
+    add_word(app, fmt::format("--{}", format.name), words.outputs[&format], "FILE",
+             fmt::format("{}; - is stdout", format.description));
+  }
+  app.add_flag("--exact", words.exact, "count every allocation (the default)");
+  app.add_flag("--probe-at-entry", words.probe_at_entry,
+               "probe at function entry, which costs the target more");
+  add_word(app, "--max-blocks", words.max_blocks, "N", "room for live blocks (1M)");
+  add_word(app, "--max-stacks", words.max_stacks, "N", "room for different stacks (16K)");
+  app.add_flag("--fail-on-suspect", words.fail_on_suspect,
+               "exit with 3 if a call site is suspected");
+  add_common(app, words);
+  app.footer(
+      "Times take ms, s, m, h; sizes take K, M, G.\n\nExamples:\n"
+      "  tidemark trace -p 4711 --for 30s\n"
+      "  tidemark trace -p $(pgrep -o nginx) --for 10m --every 1m\n"
+      "  tidemark trace -p 4711 --for 1m --json trace.json");
+}
+
+void add_doctor(CLI::App& root, Words& words) {
+  CLI::App& app = *root.add_subcommand(
+      "doctor", "what works on this machine, what does not, and what to do about it");
+  add_pid(app, words.pids, "check this process as a target as well");
+  app.add_flag("-v,--verbose", words.verbose,
+               "list every probe site, its instruction and our verdict");
+  add_word(app, "--json", words.doctor_json, "FILE",
+           "everything, as one JSON document; - is stdout");
+  add_common(app, words);
+  app.footer("Examples:\n  tidemark doctor\n  tidemark doctor -p 4711 -v");
+}
+
+void add_all(CLI::App& root, Words& words) {
+  root.name("tidemark");
+  root.set_help_flag("-h,--help", "this text");
+  root.set_version_flag("--version", "tidemark " TIDEMARK_VERSION, "the version");
+  root.allow_extras();
+  root.footer(
+      "Examples:\n  tidemark doctor                      does it work here?\n"
+      "  tidemark trace -p 4711 --for 30s     who holds the memory of process 4711?\n"
+      "\n'tidemark COMMAND --help' says more.");
+  add_trace(root, words);
+  add_doctor(root, words);
+}
+
+// --- what to say of words that nobody knows
+
+// Edits (insert, drop, replace, swap neighbours) from one word to another.
+std::size_t edit_distance(std::string_view from, std::string_view to) {
+  std::vector<std::vector<std::size_t>> cost(from.size() + 1,
+                                             std::vector<std::size_t>(to.size() + 1));
+  for (std::size_t i = 0; i <= from.size(); ++i) {
+    for (std::size_t j = 0; j <= to.size(); ++j) {
+      if (i == 0 || j == 0) {
+        cost[i][j] = i + j;
+        continue;
+      }
+      const std::size_t replace = cost[i - 1][j - 1] + (from[i - 1] == to[j - 1] ? 0 : 1);
+      cost[i][j] = std::min({replace, cost[i - 1][j] + 1, cost[i][j - 1] + 1});
+      if (i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1]) {
+        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return cost[from.size()][to.size()];
+}
+
+// ": did you mean '...'?", or ".", where nothing is near.
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& known) {
+  const std::string* nearest = nullptr;
+  std::size_t least = word.size() > 4 ? 3 : 2;
+  for (const std::string& candidate : known) {
+    if (word.size() < 3 || word.size() > 64) break;
+    if (word.starts_with("--") != candidate.starts_with("--")) continue;
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance < least) {
+      least = distance;
+      nearest = &candidate;
+    }
+  }
+  return nearest == nullptr ? "." : fmt::format(": did you mean '{}'?", *nearest);
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  return names;
+}
+
+std::string help_of(const CLI::App& app) {
+  const std::string name = app.get_name() == "tidemark" ? "" : app.get_name() + " ";
+  return fmt::format("See 'tidemark {}--help'", name);
+}
+
+bool looks_like_option(std::string_view word) {
+  return word.size() > 1 && word.starts_with('-');
+}
+
+std::string option_of(std::string_view word) {
+  return std::string(word.substr(0, word.find('=')));
+}
+
+std::unexpected<Error> no_argument(const CLI::App& app, std::string_view word) {
+  return fail("'{}' takes no argument '{}': name the target by -p PID. {}", app.get_name(), word,
+              help_of(app));
+}
+
+// `words` are those behind the command that it does not know.
+Status refuse_extras(const CLI::App& app, const std::vector<std::string>& words) {
+  if (words.empty()) return {};
+  const auto option = std::ranges::find_if(words, looks_like_option);
+  if (option == words.end()) return no_argument(app, words.front());
+  if (*option == "--") return no_argument(app, words.size() > 1 ? words.back() : *option);
+  const std::string name = option_of(*option);
+  return fail("unknown option '{}' for '{}'{} {}", name, app.get_name(),
+              did_you_mean(name, option_names(app)), help_of(app));
+}
+
+// `words` stand where a command is expected.
+std::unexpected<Error> refuse_root_words(const CLI::App& root,
+                                         const std::vector<std::string>& words) {
+  if (words.empty()) {
+    return fail("no command: 'tidemark trace -p PID' traces a process. {}", help_of(root));
+  }
+  const std::string& word = words.front();
+  if (!looks_like_option(word)) {
+    return fail("unknown command '{}'{} {}", word, did_you_mean(word, {"trace", "doctor"}),
+                help_of(root));
+  }
+  const std::string name = option_of(word);
+  for (const CLI::App* command : root.get_subcommands(nullptr)) {
+    const std::vector<std::string> names = option_names(*command);
+    if (std::ranges::find(names, name) == names.end()) continue;
+    return fail("option '{}' must stand behind the command, as in 'tidemark {} {}'. {}", name,
+                command->get_name(), name, help_of(root));
+  }
+  return fail("unknown option '{}'{} {}", name, did_you_mean(name, option_names(root)),
+              help_of(root));
+}
+
+// "--json --folded x": the second option was taken for the value of the first.
+Status refuse_swallowed(const Words& words) {
+  std::vector<std::pair<std::string, std::optional<std::string>>> values = {
+      {"for", words.duration},
+      {"every", words.interval},
+      {"top", words.top},
+      {"min-age", words.min_age},
+      {"max-blocks", words.max_blocks},
+      {"max-stacks", words.max_stacks},
+      {"json", words.doctor_json}};
+  for (const auto& [format, path] : words.outputs) values.emplace_back(format->name, path);
+  for (const std::string& pid : words.pids) values.emplace_back("pid", pid);
+  for (const auto& [name, value] : values) {
+    if (!value || !value->starts_with("--")) continue;
+    return fail("option '--{}' needs a value, and '{}' behind it is an option", name, *value);
+  }
+  return {};
+}
+
+// --- values
+
+Result<model::Pid> read_pid(const std::string& word) {
+  const auto number = parse_number<int64_t>(word);
+  const bool digits = !word.empty() && word.find_first_not_of("0123456789") == std::string::npos;
+  if ((number && *number > kHighestPid) || (!number && digits)) {
+    return fail("no process can have the pid {}: pids end at {}. Look it up with 'pgrep NAME'",
+                word, kHighestPid);
+  }
+  if (!number || *number <= 0) {
+    return fail(
+        "'{}' is not a pid: -p takes a number above 0, such as 4711. Look it up with 'pgrep NAME'",
+        word);
+  }
+  return model::Pid{static_cast<int32_t>(*number)};
+}
+
+Result<std::vector<model::Pid>> read_pids(const std::vector<std::string>& words) {
+  std::vector<model::Pid> pids;
+  for (const std::string& word : words) {
+    const auto pid = read_pid(word);
+    if (!pid) return std::unexpected(pid.error());
+    if (std::ranges::find(pids, *pid) == pids.end()) pids.push_back(*pid);
+  }
+  return pids;
+}
+
+// Nothing where the option was not given.
+template <typename Value, typename Read>
+Status read_into(Value& value, std::string_view option, const std::optional<std::string>& word,
+                 Read read) {
+  if (!word) return {};
+  auto result = read(*word);
+  if (!result) return within(option, result.error());
+  value = *result;
+  return {};
+}
+
+auto duration_of_at_least(Nanoseconds least) {
+  return [least](const std::string& word) -> Result<Nanoseconds> {
+    auto value = parse_duration(word);
+    if (value && *value < least) {
+      return fail("'{}' is too short: give it at least {}", word, format_duration(least));
+    }
+    return value;
+  };
+}
+
+auto number_up_to(uint64_t most) {
+  return [most](const std::string& word) -> Result<uint32_t> {
+    const auto value = parse_size(word);
+    if (!value) return fail("'{}' is not a number: write it like 50000, 512K or 4M", word);
+    if (*value == 0) return fail("0 leaves no room to count in: give it at least 1");
+    if (*value > most) return fail("'{}' is too many: at most {} fit", word, format_count(most));
+    return static_cast<uint32_t>(*value);
+  };
+}
+
+Result<std::size_t> read_top(const std::string& word) {
+  const auto value = parse_number<uint32_t>(word);
+  if (!value) return fail("'{}' is not a number of call sites: write it like 20", word);
+  if (*value == 0) return fail("0 would show nothing: give it at least 1");
+  return std::size_t{*value};
+}
+
+Result<uint64_t> read_age(const std::string& word) {
+  const auto value = parse_duration(word);
+  if (!value) return std::unexpected(value.error());
+  return static_cast<uint64_t>(value->count());
+}
+
+Result<std::vector<OutputFile>> read_outputs(const Words& words) {
+  std::vector<OutputFile> outputs;
+  for (const report::Format& format : report::formats().subspan(1)) {
+    const auto& path = words.outputs.at(&format);
+    if (!path) continue;
+    if (path->empty()) return fail("--{} needs a file name, or - for stdout", format.name);
+    const auto same = std::ranges::find(outputs, *path, &OutputFile::path);
+    if (same != outputs.end()) {
+      return fail("--{} and --{} both write to {}: give each a place of its own",
+                  same->format->name, format.name,
+                  *path == "-" ? "stdout" : fmt::format("'{}'", *path));
+    }
+    outputs.push_back({&format, *path});
+  }
+  return outputs;
+}
+
+Status read_times(const Words& words, TraceOptions& options) {
+  if (auto ok = read_into(options.duration, "--for", words.duration,
+                          duration_of_at_least(std::chrono::milliseconds(1)));
+      !ok) {
+    return ok;
+  }
+  if (auto ok = read_into(options.interval, "--every", words.interval,
+                          duration_of_at_least(kShortestInterval));
+      !ok) {
+    return ok;
+  }
+  if (options.duration && options.interval && *options.interval > *options.duration) {
+    return fail(
+        "--every {} is longer than --for {}: no report would come in between; make --every shorter "
+        "or leave it out",
+        *words.interval, *words.duration);
+  }
+  return read_into(options.text.min_age_ns, "--min-age", words.min_age, read_age);
+}
+
+Status read_numbers(const Words& words, TraceOptions& options) {
+  if (auto ok = read_into(options.text.top, "--top", words.top, read_top); !ok) return ok;
+  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks,
+                          number_up_to(kMostBlocks));
+      !ok)
+    return ok;
+  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, number_up_to(kMostStacks));
+}
+
+bool wants_color(const Words& words, const Environment& environment) {
+  return environment.stdout_is_terminal && !environment.no_color && !words.no_color;
+}
+
+Result<Command> trace_options(const Words& words, const Environment& environment) {
+  TraceOptions options;
+  auto pids = read_pids(words.pids);
+  if (!pids) return std::unexpected(pids.error());
+  if (pids->empty())
+    return fail(
+        "trace needs a target: -p PID (look it up with 'pgrep NAME'). See 'tidemark trace --help'");
+  options.pids = std::move(*pids);
+  if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_numbers(words, options); !ok) return std::unexpected(ok.error());
+  auto outputs = read_outputs(words);
+  if (!outputs) return std::unexpected(outputs.error());
+  options.outputs = std::move(*outputs);
+  options.quiet = words.quiet;
+  options.probe_at_entry = words.probe_at_entry;
+  options.fail_on_suspect = words.fail_on_suspect;
+  options.text.color = wants_color(words, environment);
+  options.text.explain = !words.quiet;
+  return options;
+}
+
+Result<Command> doctor_options(const Words& words, const Environment& environment) {
+  DoctorOptions options;
+  const auto pids = read_pids(words.pids);
+  if (!pids) return std::unexpected(pids.error());
+  if (pids->size() > 1) return fail("doctor looks at one process at a time: give -p once");
+  if (!pids->empty()) options.pid = pids->front();
+  if (words.doctor_json && words.doctor_json->empty())
+    return fail("--json needs a file name, or - for stdout");
+  options.json_path = words.doctor_json;
+  options.verbose = words.verbose;
+  options.quiet = words.quiet;
+  options.color = wants_color(words, environment);
+  return options;
+}
+
+Result<Command> read_command(const CLI::App& root, const Words& words,
+                             const Environment& environment) {
+  const auto chosen = root.get_subcommands();
+  const std::vector<std::string> root_extras = root.remaining(false);
+  if (chosen.empty()) return refuse_root_words(root, root_extras);
+  if (chosen.size() > 1)
+    return fail("one command at a time: '{}' or '{}'", chosen[0]->get_name(),
+                chosen[1]->get_name());
+  const CLI::App& app = *chosen.front();
+  if (auto ok = refuse_swallowed(words); !ok) return std::unexpected(ok.error());
+  if (auto ok = refuse_extras(app, app.remaining(false)); !ok) return std::unexpected(ok.error());
+  if (!root_extras.empty()) {
+    // Those in front of the command, or behind a "--".
+    if (looks_like_option(root_extras.front())) return refuse_root_words(root, root_extras);
+    return no_argument(app, root_extras.front());
+  }
+  return app.get_name() == "trace" ? trace_options(words, environment)
+                                   : doctor_options(words, environment);
+}
+
+// "--for: 1 required TIME missing" is how CLI11 says that a value is missing.
+UsageError usage_error(const CLI::App& root, const CLI::ParseError& error) {
+  const std::string what = report::printable(error.what());
+  const auto chosen = root.get_subcommands();
+  const std::string help = help_of(chosen.empty() ? root : *chosen.front());
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    return {fmt::format("option '{}' needs a value. {}", what.substr(0, what.find(':')), help)};
+  }
+  return {fmt::format("{}. {}", what, help)};
+}
+
+}  // namespace
+
+std::expected<Command, NoCommand> parse_options(std::span<const std::string> arguments,
+                                                const Environment& environment) {
+  CLI::App root("tidemark: who holds the memory, without a restart");
+  Words words;
+  try {
+    add_all(root, words);
+    // CLI11 takes the words last first.
+    root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    return std::unexpected(HelpText{root.help()});
+  } catch (const CLI::CallForVersion&) {
+    return std::unexpected(HelpText{"tidemark " TIDEMARK_VERSION "\n"});
+  } catch (const CLI::ParseError& error) {
+    return std::unexpected(usage_error(root, error));
+  }
+  auto command = read_command(root, words, environment);
+  if (!command) return std::unexpected(UsageError{report::printable(command.error().text)});
+  return std::move(*command);
+}
+
+}  // namespace tidemark::cli

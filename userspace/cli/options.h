@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Options: argv becomes a value, made once and passed down as const&. Pure: no I/O, no exit, no
+// environment; what the environment says comes in as a parameter. Output formats come from the
+// table report::formats(), a row an option.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "model/ids.h"
+#include "report/reporter.h"
+#include "support/units.h"
+
+namespace tidemark::cli {
+
+// What of the environment has a say.
+struct Environment {
+  bool no_color = false;  // NO_COLOR is set and not empty
+  bool stdout_is_terminal = false;
+};
+
+// A report that is written to a file; "-" is stdout, in place of the text.
+struct OutputFile {
+  const report::Format* format = nullptr;
+  std::string path;
+};
+
+struct TraceOptions {
+  std::vector<model::Pid> pids;         // at least one, each once
+  std::optional<Nanoseconds> duration;  // none: until Ctrl-C, or until every target has exited
+  std::optional<Nanoseconds> interval;  // --every
+  report::TextOptions text;
+  std::vector<OutputFile> outputs;
+  bool quiet = false;
+  bool probe_at_entry = false;
+  bool fail_on_suspect = false;
+  uint32_t max_blocks = 1u << 20;
+  uint32_t max_stacks = 1u << 14;
+};
+
+struct DoctorOptions {
+  std::optional<model::Pid> pid;
+  bool verbose = false;
+  bool quiet = false;
+  bool color = false;
+  std::optional<std::string> json_path;
+};
+
+using Command = std::variant<TraceOptions, DoctorOptions>;
+
+// One line: what, why, and what to do now. For stderr, exit 2.
+struct UsageError {
+  std::string line;
+};
+// What --help and --version ask for. For stdout, exit 0.
+struct HelpText {
+  std::string text;
+};
+using NoCommand = std::variant<UsageError, HelpText>;
+
+// `arguments` are those behind the program's name.
+[[nodiscard]] std::expected<Command, NoCommand> parse_options(
+    std::span<const std::string> arguments, const Environment& environment);
+
+}  // namespace tidemark::cli

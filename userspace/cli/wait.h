@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Wait: what a running trace waits for: Ctrl-C or SIGTERM, the end of its targets, the clock. Owns
+// the signal, process and timer descriptors. The first signal is an event; it gives the signals
+// back to the kernel, so that a second one ends the program at once.
+#pragma once
+
+#include <csignal>
+#include <optional>
+#include <vector>
+
+#include "model/ids.h"
+#include "support/result.h"
+#include "support/unique_fd.h"
+#include "support/units.h"
+
+namespace tidemark::cli {
+
+enum class Event { kSource, kTick, kReport, kDurationOver, kSignal, kTargetsGone };
+
+class Wait {
+ public:
+  // Blocks SIGINT and SIGTERM; SIGPIPE is ignored from here on.
+  [[nodiscard]] static Result<Wait> make();
+  Wait(Wait&&) = default;
+  Wait& operator=(Wait&&) = default;
+  ~Wait() = default;
+
+  // Fails where the process is gone.
+  [[nodiscard]] Status watch(model::Pid pid);
+  [[nodiscard]] Status start(std::optional<Nanoseconds> duration,
+                             std::optional<Nanoseconds> interval);
+  // `fd` stays the caller's, who must make it unreadable before he asks for the next event.
+  void watch_source(int fd) { sources_.push_back(fd); }
+  // The next event. If several are due, the one that ends the trace first.
+  [[nodiscard]] Result<Event> next();
+
+ private:
+  Wait() = default;
+  void forget_exited(std::size_t first_process, const std::vector<short>& ready);
+
+  UniqueFd signals_;
+  UniqueFd duration_;
+  UniqueFd interval_;
+  UniqueFd tick_;
+  std::vector<int> sources_;  // not owned
+  std::vector<UniqueFd> processes_;
+};
+
+}  // namespace tidemark::cli

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// JSON "tidemark.trace/1", described in docs/output-schema.md. A report can hold 100,000 call
+// sites: each row becomes text by itself, and the whole is never held as a tree, which would take
+// several times the memory on a machine that has none to spare.
+#include <fmt/format.h>
+
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "report/reporters.h"
+
+namespace tidemark::report {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Names come from the target and need not be UTF-8.
+std::string text_of(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+std::string hex(uint64_t value) {
+  return fmt::format("{:#x}", value);
+}
+
+// The top level of a document: a field a line, and a row a line in its lists; or all on one line.
+class Document {
+ public:
+  explicit Document(bool one_line) : one_line_(one_line) {}
+
+  void field(std::string_view name, const Json& value) {
+    open_field(name);
+    out_ += text_of(value);
+  }
+
+  template <typename Rows, typename ToJson>
+  void list(std::string_view name, const Rows& rows, ToJson to_json) {
+    open_field(name);
+    out_ += '[';
+    bool first = true;
+    for (const auto& row : rows) {
+      if (!first) out_ += ',';
+      first = false;
+      out_ += one_line_ ? "" : "\n    ";
+      out_ += text_of(to_json(row));
+    }
+    out_ += first || one_line_ ? "]" : "\n  ]";
+  }
+
+  [[nodiscard]] std::string finish() && {
+    out_ += one_line_ ? "}\n" : "\n}\n";
+    return std::move(out_);
+  }
+
+ private:
+  void open_field(std::string_view name) {
+    out_ += out_.empty() ? "{" : ",";
+    fmt::format_to(std::back_inserter(out_), "{}\"{}\":{}", one_line_ ? "" : "\n  ", name,
+                   one_line_ ? "" : " ");
+  }
+
+  bool one_line_;
+  std::string out_;
+};
+
+std::string_view name_of(model::Kind kind) {
+  switch (kind) {
+    case model::Kind::kHeap:
+      return "heap";
+    case model::Kind::kMapping:
+      return "mapping";
+    case model::Kind::kSlab:
+      return "slab";
+    case model::Kind::kPage:
+      return "page";
+    case model::Kind::kVmalloc:
+      return "vmalloc";
+    case model::Kind::kPercpu:
+      return "percpu";
+  }
+  return "heap";
+}
+
+std::string_view name_of(StackState state) {
+  switch (state) {
+    case StackState::kWhole:
+      return "whole";
+    case StackState::kCut:
+      return "cut";
+    case StackState::kLost:
+      return "lost";
+  }
+  return "lost";
+}
+
+std::string_view name_of(model::HookState state) {
+  switch (state) {
+    case model::HookState::kOn:
+      return "on";
+    case model::HookState::kOff:
+      return "off";
+    case model::HookState::kMissing:
+      return "missing";
+  }
+  return "missing";
+}
+
+std::string_view name_of(model::Severity severity) {
+  switch (severity) {
+    case model::Severity::kInfo:
+      return "info";
+    case model::Severity::kSuspect:
+      return "suspect";
+    case model::Severity::kCritical:
+      return "critical";
+  }
+  return "info";
+}
+
+Json mode_json(const Mode& mode) {
+  return {{"exact", mode.exact},
+          {"sampling_interval_bytes", or_null(mode.sampling_interval_bytes)},
+          {"budget_percent", or_null(mode.budget_percent)},
+          {"duty_ratio", mode.duty_ratio}};
+}
+
+Json target_json(const model::Target& target) {
+  Json allocators = Json::array();
+  for (const model::AllocatorUse& use : target.allocators) {
+    allocators.push_back(
+        {{"name", use.name}, {"module", use.module}, {"probes", use.probes}, {"hits", use.hits}});
+  }
+  return {{"pid", target.pid.value},
+          {"comm", target.comm},
+          {"exe", target.exe},
+          {"alive", target.alive},
+          {"exit_code", or_null(target.exit_code)},
+          {"generation", target.generation.value},
+          {"rss_anon_start_bytes", or_null(target.rss_anon_start_bytes)},
+          {"rss_anon_end_bytes", or_null(target.rss_anon_end_bytes)},
+          {"allocators", std::move(allocators)}};
+}
+
+Json coverage_json(const model::Coverage& coverage) {
+  return {{"hook", coverage.hook},
+          {"state", name_of(coverage.state)},
+          {"reason", or_null(coverage.reason)}};
+}
+
+Json loss_json(const model::Counter& counter) {
+  return {{"counter", counter.name},
+          {"count", counter.count},
+          {"bytes", or_null(counter.bytes)},
+          {"meaning", counter.meaning}};
+}
+
+Json note_json(const model::Counter& counter) {
+  return {{"counter", counter.name}, {"count", counter.count}, {"meaning", counter.meaning}};
+}
+
+Json totals_json(const Totals& totals) {
+  return {{"live_bytes", totals.live_bytes},
+          {"live_usable_bytes", or_null(totals.live_usable_bytes)},
+          {"live_count", totals.live_count},
+          {"total_bytes", totals.total_bytes},
+          {"total_count", totals.total_count},
+          {"freed_count", totals.freed_count},
+          {"unmatched_frees", totals.unmatched_frees}};
+}
+
+Json explains_json(const Explains& explains) {
+  return {{"tracked_growth_bytes", explains.tracked_growth_bytes},
+          {"rss_anon_growth_bytes", or_null(explains.rss_anon_growth_bytes)},
+          {"ratio", or_null(explains.ratio)}};
+}
+
+Json verdict_json(const model::Finding& finding) {
+  return {{"severity", name_of(finding.severity)},
+          {"area", finding.area},
+          {"what", finding.what},
+          {"evidence", finding.evidence},
+          {"next", finding.next}};
+}
+
+Json frame_json(const model::Frame& frame) {
+  return {{"address", hex(frame.address.value)},
+          {"module", frame.module},
+          {"build_id", or_null(frame.build_id)},
+          {"offset", hex(frame.offset)},
+          {"function", or_null(frame.function)},
+          {"function_offset", or_null(frame.function_offset)},
+          {"file", or_null(frame.file)},
+          {"line", or_null(frame.line)},
+          {"inlined", frame.inlined}};
+}
+
+Json call_site_json(const CallSiteRow& row) {
+  Json frames = Json::array();
+  for (const model::Frame& frame : row.frames) frames.push_back(frame_json(frame));
+  return {{"kind", name_of(row.kind)},
+          {"pid", or_null(row.pid)},
+          {"comm", or_null(row.comm)},
+          {"live_bytes", row.live_bytes},
+          {"live_usable_bytes", or_null(row.live_usable_bytes)},
+          {"live_count", row.live_count},
+          {"live_bytes_error", row.live_bytes_error},
+          {"total_bytes", row.total_bytes},
+          {"total_count", row.total_count},
+          {"oldest_age_ns", or_null(row.oldest_age_ns)},
+          {"youngest_age_ns", or_null(row.youngest_age_ns)},
+          {"allocator", or_null(row.allocator)},
+          {"cache", or_null(row.cache)},
+          {"aliases", row.aliases},
+          {"order", or_null(row.order)},
+          {"stack", name_of(row.stack)},
+          {"frames", std::move(frames)}};
+}
+
+std::vector<model::Counter> counters_of(const TraceReport& report, model::CounterKind kind) {
+  std::vector<model::Counter> kept;
+  for (const model::Counter& counter : report.counters) {
+    if (counter.kind == kind) kept.push_back(counter);
+  }
+  return kept;
+}
+
+class JsonReporter final : public Reporter {
+ public:
+  explicit JsonReporter(bool one_line) : one_line_(one_line) {}
+
+  std::string write(const TraceReport& report, const TextOptions&) const override {
+    Document document(one_line_);
+    document.field("schema", "tidemark.trace/1");
+    document.field("tool_version", report.tool_version);
+    document.field("kernel_release", report.kernel_release);
+    document.field("started_unix_ns", report.started_unix_ns);
+    document.field("duration_ns", report.duration_ns);
+    document.field("mode", mode_json(report.mode));
+    document.list("targets", report.targets, target_json);
+    document.list("coverage", report.coverage, coverage_json);
+    document.list("losses", counters_of(report, model::CounterKind::kLoss), loss_json);
+    document.list("notes", counters_of(report, model::CounterKind::kNote), note_json);
+    document.field("totals", totals_json(report.totals));
+    document.field("explains", explains_json(report.explains));
+    document.list("verdicts", report.verdicts, verdict_json);
+    document.list("call_sites", report.call_sites, call_site_json);
+    return std::move(document).finish();
+  }
+
+ private:
+  bool one_line_;
+};
+
+}  // namespace
+
+const Reporter& json_reporter() {
+  static const JsonReporter kReporter(false);
+  return kReporter;
+}
+
+const Reporter& json_line_reporter() {
+  static const JsonReporter kReporter(true);
+  return kReporter;
+}
+
+}  // namespace tidemark::report

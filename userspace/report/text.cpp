@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Text: what a tired person reads at 3 a.m., at most about 100 columns wide. First what can be
+// relied on (coverage, losses), then the sums, then who is suspected, then the stacks.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "report/names.h"
+#include "report/reporters.h"
+#include "support/strings.h"
+#include "support/units.h"
+
+namespace tidemark::report {
+namespace {
+
+constexpr std::size_t kWidth = 100;
+constexpr std::size_t kLabelWidth = 10;
+constexpr std::size_t kFrameIndent = 8;
+constexpr std::size_t kMostTargets = 8;
+
+enum class Dress { kPlain, kBold, kRed };
+
+// The page that is being written: lines with a label in front, wrapped under it.
+class Page {
+ public:
+  explicit Page(bool color) : color_(color) {}
+
+  void line(std::string_view text, Dress dress = Dress::kPlain) {
+    const bool dressed = color_ && dress != Dress::kPlain;
+    if (dressed) out_ += dress == Dress::kBold ? "\033[1m" : "\033[31m";
+    out_ += text;
+    if (dressed) out_ += "\033[0m";
+    out_ += '\n';
+  }
+
+  // Wraps at blanks; what is longer than a line (a path) stands by itself.
+  void labelled(std::string_view label, std::string_view text, Dress dress = Dress::kPlain) {
+    std::string current = fmt::format("{:<{}}", label, kLabelWidth);
+    bool is_fresh = true;
+    while (true) {
+      const std::string_view word = next_word(text);
+      if (word.empty()) break;
+      if (!is_fresh && current.size() + 1 + word.size() > kWidth) {
+        line(current, dress);
+        current.assign(kLabelWidth, ' ');
+        is_fresh = true;
+      }
+      if (!is_fresh) current += ' ';
+      current += word;
+      is_fresh = false;
+    }
+    line(current, dress);
+  }
+
+  [[nodiscard]] std::string finish() && { return std::move(out_); }
+
+ private:
+  bool color_;
+  std::string out_;
+};
+
+std::string duration_text(uint64_t ns) {
+  return format_duration(Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(ns, INT64_MAX))));
+}
+
+// For a column: what no longer fits is rounded.
+std::string count_text(uint64_t count) {
+  if (count < 10'000'000'000) return format_count(count);
+  return fmt::format("{:.2e}", static_cast<double>(count));
+}
+
+std::string_view plural(uint64_t count) {
+  return count == 1 ? "" : "s";
+}
+
+std::string percent_text(uint64_t part, uint64_t whole) {
+  if (whole == 0) return "-";
+  return fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+// --- head: what was traced, and how far it can be relied on
+
+std::string target_name(const model::Target& target) {
+  std::string name = fmt::format("pid {} ({})", target.pid.value, printable(target.comm));
+  if (target.alive) return name;
+  if (target.exit_code) return name + fmt::format(", exited with {}", *target.exit_code);
+  return name + ", gone";
+}
+
+std::string exactness(const Mode& mode) {
+  if (mode.exact) return "exact";
+  if (!mode.sampling_interval_bytes) return "sampled";
+  return fmt::format("sampled every {}", format_bytes(*mode.sampling_interval_bytes));
+}
+
+std::string target_line(const model::Target& target) {
+  std::string text = target_name(target) + ":";
+  for (const model::AllocatorUse& use : target.allocators) {
+    text += fmt::format(" {} {} probe{}, {} hit{};", printable(use.name), use.probes,
+                        plural(use.probes), count_text(use.hits), plural(use.hits));
+  }
+  if (target.allocators.empty()) text += " no known allocator;";
+  const auto size = [](const std::optional<uint64_t>& bytes) {
+    return bytes ? format_bytes(*bytes) : std::string("unknown");
+  };
+  return text + fmt::format(" RssAnon {} -> {}", size(target.rss_anon_start_bytes),
+                            size(target.rss_anon_end_bytes));
+}
+
+void write_targets(Page& page, const TraceReport& report) {
+  const std::string manner =
+      fmt::format("for {}, {}", duration_text(report.duration_ns), exactness(report.mode));
+  if (report.targets.size() == 1) {
+    return page.labelled(
+        "traced", fmt::format("{} {}", target_name(report.targets.front()), manner), Dress::kBold);
+  }
+  page.labelled("traced", fmt::format("{} targets {}", report.targets.size(), manner),
+                Dress::kBold);
+  const std::size_t shown = std::min(report.targets.size(), kMostTargets);
+  for (std::size_t at = 0; at < shown; ++at) page.labelled("", target_line(report.targets[at]));
+  if (shown < report.targets.size()) {
+    page.labelled("", fmt::format("and {} more", report.targets.size() - shown));
+  }
+}
+
+// One line when all is well; otherwise every problem, hooks with the same reason in one.
+void write_coverage(Page& page, const TraceReport& report) {
+  std::map<std::pair<std::string, std::string>, std::string> problems;
+  std::size_t on = 0;
+  for (const model::Coverage& row : report.coverage) {
+    if (row.state == model::HookState::kOn) {
+      ++on;
+      continue;
+    }
+    const std::string state = row.state == model::HookState::kOff ? "off" : "missing";
+    std::string& hooks = problems[{state, printable(row.reason.value_or("reason unknown"))}];
+    hooks += (hooks.empty() ? "" : ", ") + printable(row.hook);
+  }
+  uint64_t losses = 0;
+  for (const model::Counter& counter : report.counters) {
+    losses += counter.kind == model::CounterKind::kLoss && counter.count > 0 ? 1 : 0;
+  }
+  page.labelled(
+      "coverage",
+      fmt::format("{} of {} probes on{}", on, report.coverage.size(),
+                  losses == 0 ? "; nothing lost" : "; LOSSES, live figures are not exact:"),
+      losses == 0 ? Dress::kPlain : Dress::kRed);
+  for (const auto& [why, hooks] : problems) {
+    page.labelled("", fmt::format("{}: {}: {}", why.first, hooks, why.second));
+  }
+}
+
+void write_counters(Page& page, const TraceReport& report, model::CounterKind kind,
+                    std::string_view label, Dress dress) {
+  for (const model::Counter& counter : report.counters) {
+    if (counter.kind != kind || counter.count == 0) continue;
+    const std::string size =
+        counter.bytes ? fmt::format(" ({})", format_bytes(*counter.bytes)) : "";
+    page.labelled(label,
+                  fmt::format("{} {}{}: {}", printable(counter.name), count_text(counter.count),
+                              size, printable(counter.meaning)),
+                  dress);
+    label = "";
+  }
+}
+
+// --- sums
+
+void write_totals(Page& page, const Totals& totals) {
+  std::string text = fmt::format(
+      "allocated {} in {} block{}, freed {} in {}, live {} in {}", format_bytes(totals.total_bytes),
+      count_text(totals.total_count), plural(totals.total_count),
+      format_bytes(totals.total_bytes - totals.live_bytes), count_text(totals.freed_count),
+      format_bytes(totals.live_bytes), count_text(totals.live_count));
+  if (totals.live_bytes_change) {
+    text +=
+        fmt::format(" ({} since the last report)", format_bytes_change(*totals.live_bytes_change));
+  }
+  page.labelled("totals", text);
+}
+
+void write_explains(Page& page, const Explains& explains) {
+  const std::string tracked = format_bytes_change(explains.tracked_growth_bytes).substr(1);
+  std::string text;
+  if (explains.ratio && explains.rss_anon_growth_bytes) {
+    text = fmt::format("tracked growth {} explains {:.0f} % of RssAnon growth {}", tracked,
+                       100.0 * *explains.ratio,
+                       format_bytes_change(*explains.rss_anon_growth_bytes).substr(1));
+  } else if (explains.rss_anon_growth_bytes) {
+    text = fmt::format("tracked growth {}, while RssAnon did not grow ({})", tracked,
+                       format_bytes_change(*explains.rss_anon_growth_bytes));
+  } else {
+    text = fmt::format("tracked growth {}; RssAnon growth unknown", tracked);
+  }
+  page.labelled("explains", text);
+}
+
+void write_verdicts(Page& page, const TraceReport& report, const TextOptions& options) {
+  std::size_t shown = 0;
+  std::string_view last_next;
+  for (const model::Finding& finding : report.verdicts) {
+    // The losses stand above already, each with its count.
+    if (finding.area == "losses") continue;
+    if (++shown > options.top) continue;
+    const bool info = finding.severity == model::Severity::kInfo;
+    page.line("");
+    page.labelled(info                                            ? "info"
+                  : finding.severity == model::Severity::kSuspect ? "SUSPECT"
+                                                                  : "CRITICAL",
+                  printable(finding.what), info ? Dress::kPlain : Dress::kBold);
+    page.labelled("", printable(finding.evidence));
+    if (!finding.next.empty() && finding.next != last_next && options.explain) {
+      page.labelled("", "-> " + printable(finding.next));
+    }
+    last_next = finding.next;
+  }
+  if (shown > options.top) {
+    page.labelled("",
+                  fmt::format("{} more verdicts: --top {} shows them", shown - options.top, shown));
+  }
+}
+
+// --- call sites
+
+std::string frame_text(const model::Frame& frame) {
+  std::string place = frame.inlined ? " (inlined)" : "";
+  if (frame.file) {
+    const auto file = base_name(*frame.file);
+    place +=
+        frame.line ? fmt::format(" {}:{}", printable(file), *frame.line) : " " + printable(file);
+  }
+  if (!frame.function) return unnamed(frame) + place;
+  const std::string offset =
+      frame.function_offset ? fmt::format("+{:#x}", *frame.function_offset) : "";
+  const std::string module =
+      frame.module.empty() ? "" : fmt::format(" ({})", printable(base_name(frame.module)));
+  const std::size_t around = kFrameIndent + offset.size() + module.size() + place.size();
+  const std::size_t room = around + 24 < kWidth ? kWidth - around : 24;
+  return shorten_name(printable(*frame.function), room) + offset + module + place;
+}
+
+std::string_view kind_text(model::Kind kind) {
+  switch (kind) {
+    case model::Kind::kHeap:
+      return "heap";
+    case model::Kind::kMapping:
+      return "mapping";
+    case model::Kind::kSlab:
+      return "slab";
+    case model::Kind::kPage:
+      return "page";
+    case model::Kind::kVmalloc:
+      return "vmalloc";
+    case model::Kind::kPercpu:
+      return "percpu";
+  }
+  return "";
+}
+
+// Whose call site, where that is not the same for all of them.
+std::string whose(const CallSiteRow& row, bool many_owners) {
+  std::string text;
+  if (many_owners && row.pid)
+    text = fmt::format("{} ({})", printable(row.comm.value_or("?")), *row.pid);
+  if (row.kind != model::Kind::kHeap) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", kind_text(row.kind));
+  }
+  if (many_owners && row.allocator) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", printable(*row.allocator));
+  }
+  return text;
+}
+
+std::string age_span(const CallSiteRow& row) {
+  if (!row.oldest_age_ns) return "-";
+  const std::string oldest = duration_text(*row.oldest_age_ns);
+  const std::string youngest = row.youngest_age_ns ? duration_text(*row.youngest_age_ns) : oldest;
+  return oldest == youngest ? oldest : oldest + ".." + youngest;
+}
+
+void write_call_site(Page& page, const TraceReport& report, const CallSiteRow& row,
+                     std::size_t rank) {
+  const std::string change =
+      row.live_bytes_change ? format_bytes_change(*row.live_bytes_change) : "";
+  std::string head = fmt::format(
+      "{:>6} {:>10} {:>8} {:>11} {:>17} {:>11} {:>11}  {}", fmt::format("#{}", rank),
+      format_bytes(row.live_bytes), percent_text(row.live_bytes, report.totals.live_bytes),
+      count_text(row.live_count), age_span(row), count_text(row.total_count),
+      count_text(row.total_count - row.live_count), change);
+  head.erase(head.find_last_not_of(' ') + 1);
+  page.line(head, row.suspect ? Dress::kBold : Dress::kPlain);
+  const std::string indent(kFrameIndent, ' ');
+  const std::string owner = whose(row, report.targets.size() > 1);
+  if (!owner.empty()) page.line(fmt::format("{}in {}", indent, owner));
+  for (const model::Frame& frame : row.frames) page.line(indent + frame_text(frame));
+  if (row.stack != StackState::kWhole) {
+    const std::string why = row.stack == StackState::kLost ? "stack lost: table full" : "stack cut";
+    page.line(fmt::format("{}({})", indent, printable(row.stack_note.value_or(why))),
+              row.stack == StackState::kLost ? Dress::kRed : Dress::kPlain);
+  }
+}
+
+// Why rows are not on the page; the JSON holds them all.
+struct Hidden {
+  std::size_t below_top = 0;
+  uint64_t below_top_bytes = 0;
+  std::size_t young = 0;
+  uint64_t young_bytes = 0;
+  std::size_t empty = 0;
+};
+
+void write_hidden(Page& page, const Hidden& hidden, const TextOptions& options) {
+  if (hidden.below_top > 0) {
+    page.line(fmt::format("not shown: {} more call site{} with {} live (--top {} shows them)",
+                          hidden.below_top, plural(hidden.below_top),
+                          format_bytes(hidden.below_top_bytes), hidden.below_top + options.top));
+  }
+  if (hidden.young > 0) {
+    page.line(fmt::format("not shown: {} call site{} with {} live, no block older than {}",
+                          hidden.young, plural(hidden.young), format_bytes(hidden.young_bytes),
+                          duration_text(options.min_age_ns)));
+  }
+  if (hidden.empty > 0) {
+    page.line(fmt::format("not shown: {} call site{} that freed everything", hidden.empty,
+                          plural(hidden.empty)));
+  }
+}
+
+void write_call_sites(Page& page, const TraceReport& report, const TextOptions& options) {
+  Hidden hidden;
+  std::size_t rank = 0;
+  std::size_t shown = 0;
+  for (const CallSiteRow& row : report.call_sites) {
+    ++rank;
+    if (row.live_count == 0) {
+      ++hidden.empty;
+    } else if (row.oldest_age_ns.value_or(UINT64_MAX) < options.min_age_ns) {
+      ++hidden.young;
+      hidden.young_bytes += row.live_bytes;
+    } else if (shown == options.top) {
+      ++hidden.below_top;
+      hidden.below_top_bytes += row.live_bytes;
+    } else {
+      page.line("");
+      if (shown++ == 0) {
+        page.line(fmt::format("{:>6} {:>10} {:>8} {:>11} {:>17} {:>11} {:>11}  {}", "site", "live",
+                              "share", "blocks", "oldest..youngest", "allocated", "freed",
+                              row.live_bytes_change ? "change" : ""),
+                  Dress::kBold);
+      }
+      write_call_site(page, report, row, rank);
+    }
+  }
+  if (hidden.below_top + hidden.young + hidden.empty > 0) page.line("");
+  write_hidden(page, hidden, options);
+}
+
+class TextReporter final : public Reporter {
+ public:
+  std::string write(const TraceReport& report, const TextOptions& options) const override {
+    Page page(options.color);
+    write_targets(page, report);
+    write_coverage(page, report);
+    write_counters(page, report, model::CounterKind::kLoss, "lost", Dress::kRed);
+    write_counters(page, report, model::CounterKind::kNote, "notes", Dress::kPlain);
+    write_totals(page, report.totals);
+    write_explains(page, report.explains);
+    write_verdicts(page, report, options);
+    if (report.empty_because) {
+      page.line("");
+      page.labelled("empty", printable(*report.empty_because), Dress::kBold);
+    }
+    write_call_sites(page, report, options);
+    if (options.explain && !report.next_commands.empty()) {
+      page.line("");
+      page.line("next:");
+      for (const std::string& command : report.next_commands) page.line("  " + printable(command));
+    }
+    return std::move(page).finish();
+  }
+};
+
+}  // namespace
+
+const Reporter& text_reporter() {
+  static const TextReporter kReporter;
+  return kReporter;
+}
+
+}  // namespace tidemark::report
