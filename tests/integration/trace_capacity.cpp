@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Full tables and large numbers: the figures are right, or the loss is counted. Never a false leak.
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "tidemark.h"
+
+namespace tidemark::test {
+namespace {
+
+long ledger_live_count(const Json& ledger) {
+  return ledger.at("totals").at("live_count");
+}
+long ledger_live_bytes(const Json& ledger) {
+  return ledger.at("totals").at("live_bytes");
+}
+
+// The counts, in losses and notes, of the counters whose name holds the word.
+long counted_as(const Json& report, const std::string& word) {
+  long sum = 0;
+  for (const char* list : {"losses", "notes"}) {
+    for (const Json& entry : report.at(list)) {
+      const bool is_it = entry.at("counter").get<std::string>().find(word) != std::string::npos;
+      if (is_it) sum += entry.at("count").get<long>();
+    }
+  }
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("trace_capacity_block_table_full") {
+  if (cannot_trace()) return;
+  const long blocks = scaled(50'000, 20'000);
+  Target target("many_blocks", {std::to_string(blocks)});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--max-blocks", "4096"});
+  trace.wait_until_tracing();
+  const Json ledger = target.run();
+  const Outcome outcome = trace.finish();
+  INFO("stderr: " << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  const Json& report = outcome.report();
+  check_sums_add_up(report);
+  const Json& totals = report.at("totals");
+  const long lost = count_of_losses(report);
+  CHECK(lost > 0);
+  CHECK(totals.at("live_count").get<long>() > 0);
+  CHECK(totals.at("live_count").get<long>() + lost == ledger_live_count(ledger));
+  for (const Json& loss : report.at("losses")) {
+    if (loss.at("count") == 0 || loss.at("bytes").is_null()) continue;
+    CHECK(totals.at("live_bytes").get<long>() + loss.at("bytes").get<long>() ==
+          ledger_live_bytes(ledger));
+  }
+}
+
+// Blocks that found no room are freed, too: that must not disturb those that did.
+TEST_CASE("trace_capacity_block_table_full_then_freed") {
+  if (cannot_trace()) return;
+  const long blocks = scaled(50'000, 20'000);
+  Target target("many_blocks", {std::to_string(blocks)});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--max-blocks", "4096"});
+  trace.wait_until_tracing();
+  target.run();
+  const Json ledger = target.run("half");
+  const Outcome outcome = trace.finish();
+  const Json& report = outcome.report();
+  check_sums_add_up(report);
+  const Json& totals = report.at("totals");
+  CHECK(count_of_losses(report) > 0);
+  CHECK(totals.at("live_count").get<long>() <= ledger_live_count(ledger));
+  CHECK(totals.at("live_bytes").get<long>() <= ledger_live_bytes(ledger));
+  CHECK(totals.at("freed_count").get<long>() + totals.at("unmatched_frees").get<long>() ==
+        ledger.at("totals").at("freed_count").get<long>());
+}
+
+TEST_CASE("trace_capacity_stack_table_full") {
+  if (cannot_trace()) return;
+  const long stacks = scaled(50'000, 10'000);
+  Target target("many_stacks", {std::to_string(stacks)});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--max-stacks", "2048"});
+  trace.wait_until_tracing();
+  const Json ledger = target.run();
+  const Outcome outcome = trace.finish();
+  const Json& report = outcome.report();
+  check_sums_add_up(report);
+  CHECK(sums_of(report.at("totals")) == sums_of(ledger.at("totals")));
+  long without_stack = 0;
+  for (const Json& site : report.at("call_sites")) {
+    if (site.at("stack") == "lost") without_stack += site.at("live_count").get<long>();
+  }
+  CHECK(without_stack > 0);
+  CHECK(counted_as(report, "stack") >= without_stack);
+}
+
+TEST_CASE("trace_capacity_100000_stacks") {
+  if (cannot_trace()) return;
+  const long stacks = scaled(100'000, 1'000);
+  Target target("many_stacks", {std::to_string(stacks)});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--max-stacks", "131072"});
+  trace.wait_until_tracing();
+  const Json ledger = target.run();
+  const Outcome outcome = trace.finish();
+  INFO("stderr: " << outcome.err);
+  const Json& report = outcome.report();
+  check_ledger(report, ledger);
+  check_sums_add_up(report);
+  check_no_losses(report);
+  CHECK(report.at("call_sites").size() == static_cast<std::size_t>(stacks));
+  // The first ones are cut above main(): the unwind rules of libc's start code are learned while
+  // they come.
+  long odd = 0;
+  long whole = 0;
+  for (const Json& site : report.at("call_sites")) {
+    if (site.at("live_bytes") != 32 || !names(site, "main", site.at("frames").size())) ++odd;
+    if (site.at("stack") == "lost" || site.at("frames").size() < 19) ++odd;
+    if (site.at("stack") == "whole") ++whole;
+  }
+  CHECK(odd == 0);
+  CHECK(whole >= stacks - stacks / 50);
+}
+
+TEST_CASE("trace_capacity_2_million_live_blocks") {
+  if (cannot_trace()) return;
+  const long blocks = scaled(2'000'000, 20'000);
+  Target target("many_blocks", {std::to_string(blocks)});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--max-blocks",
+               std::to_string(blocks + blocks / 16)});
+  trace.wait_until_tracing();
+  CHECK(ledger_live_count(target.run()) == blocks);
+  const Json ledger = target.run("half");
+  const Outcome outcome = trace.finish();
+  INFO("stderr: " << outcome.err);
+  check_ledger(outcome.report(), ledger);
+  check_sums_add_up(outcome.report());
+  check_no_losses(outcome.report());
+}
+
+}  // namespace tidemark::test

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Command lines become values, or one line that says what is wrong and what to do.
+#include <doctest/doctest.h>
+
+#include <initializer_list>
+
+#include "cli/options.h"
+
+using namespace tidemark;
+using namespace tidemark::cli;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+TraceOptions trace(const Arguments& arguments, const Environment& environment = {}) {
+  const auto parsed = parse_options(arguments, environment);
+  REQUIRE(parsed.has_value());
+  return std::get<TraceOptions>(*parsed);
+}
+
+DoctorOptions doctor(const Arguments& arguments) {
+  const auto parsed = parse_options(arguments, {});
+  REQUIRE(parsed.has_value());
+  return std::get<DoctorOptions>(*parsed);
+}
+
+std::string error(const Arguments& arguments) {
+  const auto parsed = parse_options(arguments, {});
+  if (parsed) return "(understood)";
+  const auto* usage = std::get_if<UsageError>(&parsed.error());
+  if (usage == nullptr) return "(help)";
+  CHECK(usage->line.find('\n') == std::string::npos);
+  CHECK_FALSE(usage->line.empty());
+  return usage->line;
+}
+
+std::string help(const Arguments& arguments) {
+  const auto parsed = parse_options(arguments, {});
+  REQUIRE_FALSE(parsed.has_value());
+  return std::get<HelpText>(parsed.error()).text;
+}
+
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("options: trace with nothing but a pid") {
+  const TraceOptions options = trace({"trace", "-p", "4711"});
+  CHECK(options.pids == std::vector{model::Pid{4711}});
+  CHECK_FALSE(options.duration.has_value());
+  CHECK_FALSE(options.interval.has_value());
+  CHECK(options.text.top == 10);
+  CHECK(options.text.min_age_ns == 0);
+  CHECK(options.text.explain);
+  CHECK(options.outputs.empty());
+  CHECK(options.max_blocks == 1u << 20);
+  CHECK(options.max_stacks == 1u << 14);
+  CHECK_FALSE(options.probe_at_entry);
+  CHECK_FALSE(options.fail_on_suspect);
+}
+
+TEST_CASE("options: everything at once, in any form") {
+  const TraceOptions options = trace({"trace",
+                                      "--for=30s",
+                                      "-p4711",
+                                      "--pid",
+                                      "12",
+                                      "-p",
+                                      "4711",
+                                      "--every",
+                                      "500ms",
+                                      "--top",
+                                      "3",
+                                      "--min-age",
+                                      "2s",
+                                      "--json",
+                                      "-",
+                                      "--exact",
+                                      "--probe-at-entry",
+                                      "--max-blocks",
+                                      "4M",
+                                      "--max-stacks",
+                                      "50000",
+                                      "--fail-on-suspect",
+                                      "--quiet",
+                                      "--no-color"});
+  CHECK(options.pids == std::vector{model::Pid{4711}, model::Pid{12}});
+  CHECK(options.duration == 30s);
+  CHECK(options.interval == 500ms);
+  CHECK(options.text.top == 3);
+  CHECK(options.text.min_age_ns == 2'000'000'000);
+  REQUIRE(options.outputs.size() == 1);
+  CHECK(options.outputs[0].format->name == "json");
+  CHECK(options.outputs[0].path == "-");
+  CHECK(options.max_blocks == 4u << 20);
+  CHECK(options.max_stacks == 50'000);
+  CHECK(options.probe_at_entry);
+  CHECK(options.fail_on_suspect);
+  CHECK(options.quiet);
+  CHECK_FALSE(options.text.explain);
+}
+
+TEST_CASE("options: every format beyond the text is an option") {
+  for (const report::Format& format : report::formats().subspan(1)) {
+    const TraceOptions options = trace({"trace", "-p", "1", "--" + std::string(format.name), "x"});
+    REQUIRE(options.outputs.size() == 1);
+    CHECK(options.outputs[0].format == &format);
+    CHECK(has(help({"trace", "--help"}), "--" + std::string(format.name) + " FILE"));
+  }
+}
+
+TEST_CASE("options: the last of an option given twice counts") {
+  CHECK(trace({"trace", "-p", "1", "--for", "1s", "--for", "2s"}).duration == 2s);
+}
+
+TEST_CASE("options: colour needs a terminal, and nobody who forbids it") {
+  CHECK(trace({"trace", "-p", "1"}, {.stdout_is_terminal = true}).text.color);
+  CHECK_FALSE(trace({"trace", "-p", "1"}, {.stdout_is_terminal = false}).text.color);
+  CHECK_FALSE(
+      trace({"trace", "-p", "1"}, {.no_color = true, .stdout_is_terminal = true}).text.color);
+  CHECK_FALSE(trace({"trace", "-p", "1", "--no-color"}, {.stdout_is_terminal = true}).text.color);
+}
+
+TEST_CASE("options: doctor") {
+  CHECK_FALSE(doctor({"doctor"}).pid.has_value());
+  const DoctorOptions options = doctor({"doctor", "-p", "12", "-v", "--json", "d.json"});
+  CHECK(options.pid == model::Pid{12});
+  CHECK(options.verbose);
+  CHECK(options.json_path == "d.json");
+  CHECK(error({"doctor", "-p", "1", "-p", "2"}) ==
+        "doctor looks at one process at a time: give -p once");
+  CHECK(has(error({"doctor", "--for", "3"}), "unknown option '--for' for 'doctor'"));
+}
+
+TEST_CASE("options: help and version, for each command") {
+  CHECK(help({"--version"}) == "tidemark " TIDEMARK_VERSION "\n");
+  CHECK(help({"trace", "--version"}) == help({"--version"}));
+  CHECK(has(help({"--help"}), "doctor"));
+  CHECK(has(help({"trace", "-p", "1", "--help"}), "--fail-on-suspect"));
+  CHECK(has(help({"trace", "-h"}), "Examples:"));
+  CHECK(has(help({"doctor", "--help"}), "--verbose"));
+}
+
+TEST_CASE("options: a pid that is none") {
+  CHECK(error({"trace"}) ==
+        "trace needs a target: -p PID (look it up with 'pgrep NAME'). See 'tidemark trace --help'");
+  for (const char* word : {"0", "-5", "abc", "", " 5", "+5", "5x", "1,2", "0x10"}) {
+    CHECK(has(error({"trace", "-p", word}), "'" + std::string(word) + "' is not a pid"));
+  }
+  for (const char* word : {"4194305", "99999999999", "99999999999999999999999"}) {
+    CHECK(has(error({"trace", "-p", word}), "no process can have the pid " + std::string(word)));
+  }
+  CHECK(error({"trace", "-p"}) == "option '--pid' needs a value. See 'tidemark trace --help'");
+}
+
+TEST_CASE("options: values that make no sense") {
+  const auto with = [](const std::string& option, const std::string& value) {
+    return error({"trace", "-p", "1", option, value});
+  };
+  CHECK(with("--top", "0") == "--top: 0 would show nothing: give it at least 1");
+  CHECK(has(with("--top", "-3"), "is not a number"));
+  CHECK(has(with("--top", "x"), "is not a number"));
+  CHECK(has(with("--for", "0s"), "--for: '0s' is too short"));
+  CHECK(has(with("--for", "soon"), "--for: 'soon' is not understood"));
+  CHECK(has(with("--every", "1ms"), "at least 100 ms"));
+  CHECK(has(with("--min-age", "-5"), "--min-age: '-5'"));
+  CHECK(has(with("--max-blocks", "0"), "at least 1"));
+  CHECK(has(with("--max-blocks", "4X"), "is not a number"));
+  CHECK(has(with("--max-blocks", "1G"), "is too many"));
+  CHECK(has(with("--json", ""), "needs a file name"));
+  CHECK(has(error({"trace", "-p", "1", "--for", "10s", "--every", "1m"}),
+            "--every 1m is longer than --for 10s"));
+}
+
+TEST_CASE("options: words that nobody knows") {
+  CHECK(error({"trace", "--fro", "1s", "-p", "5"}) ==
+        "unknown option '--fro' for 'trace': did you mean '--for'? See 'tidemark trace --help'");
+  CHECK(error({"trace", "-p", "5", "-x"}) ==
+        "unknown option '-x' for 'trace'. See 'tidemark trace --help'");
+  CHECK(has(error({"trace", "-p", "5", "--fro=1s"}), "'--fro' for 'trace': did you mean '--for'?"));
+  CHECK(error({"trac"}) == "unknown command 'trac': did you mean 'trace'? See 'tidemark --help'");
+  CHECK(has(error({}), "no command"));
+  CHECK(has(error({""}), "unknown command ''"));
+  CHECK(has(error({"--quiet", "trace", "-p", "1"}), "must stand behind the command"));
+  CHECK(has(error({"trace", "doctor"}), "one command at a time"));
+  CHECK(has(error({"trace", "-p", "5", "6"}), "'trace' takes no argument '6'"));
+  CHECK(has(error({"trace", "-p", "5", "--", "ls", "-l"}), "'trace' takes no argument 'ls'"));
+  CHECK(has(error({"trace", "-p", "5", "--json"}), "option '--json' needs a value"));
+  CHECK(has(error({"trace", "-p", "5", "--quiet=maybe"}), "--quiet"));
+  // One line, whatever was typed.
+  CHECK(has(error({"trace", "-p", "5", "--a\nb\033[2J"}), "unknown option '--a?b?[2J'"));
+  CHECK(has(error({"trace", std::string(100'000, 'x')}), "takes no argument"));
+}
