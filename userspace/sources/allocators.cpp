@@ -21,6 +21,7 @@ constexpr std::array kGlibcSymbols = {
     AllocatorSymbol{"calloc", CallShape::kCalloc, Need::kRequired},
     AllocatorSymbol{"realloc", CallShape::kRealloc, Need::kRequired},
     AllocatorSymbol{"posix_memalign", CallShape::kPosixMemalign, Need::kRequired},
+    AllocatorSymbol{"aligned_alloc", CallShape::kMemalign, Need::kOptional},  // glibc 2.16
     AllocatorSymbol{"memalign", CallShape::kMemalign, Need::kRequired},
     AllocatorSymbol{"valloc", CallShape::kMalloc, Need::kOptional},
     AllocatorSymbol{"pvalloc", CallShape::kMalloc, Need::kOptional},
