@@ -55,6 +55,14 @@ int heap_realloc(struct pt_regs *ctx)
 	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
 }
 
+/* void *f(void *block, size_t count, size_t size) */
+SEC("?uprobe")
+int heap_reallocarray(struct pt_regs *ctx)
+{
+	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx),
+			     product(PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx)));
+}
+
 /* void f(void *block) */
 SEC("?uprobe")
 int heap_free(struct pt_regs *ctx)

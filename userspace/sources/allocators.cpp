@@ -10,6 +10,7 @@ constexpr std::array<ShapeTraits, kCallShapes> kShapes = {{
     {"heap_malloc", 1, true, false},
     {"heap_calloc", 2, true, false},
     {"heap_realloc", 2, true, false},
+    {"heap_reallocarray", 3, true, false},
     {"heap_memalign", 2, true, false},
     {"heap_posix_memalign", 3, true, false},
     {"heap_free", 1, false, true},
@@ -20,6 +21,7 @@ constexpr std::array kGlibcSymbols = {
     AllocatorSymbol{"malloc", CallShape::kMalloc, Need::kRequired},
     AllocatorSymbol{"calloc", CallShape::kCalloc, Need::kRequired},
     AllocatorSymbol{"realloc", CallShape::kRealloc, Need::kRequired},
+    AllocatorSymbol{"reallocarray", CallShape::kReallocarray, Need::kOptional},  // glibc 2.26
     AllocatorSymbol{"posix_memalign", CallShape::kPosixMemalign, Need::kRequired},
     AllocatorSymbol{"aligned_alloc", CallShape::kMemalign, Need::kOptional},  // glibc 2.16
     AllocatorSymbol{"memalign", CallShape::kMemalign, Need::kRequired},

@@ -17,6 +17,7 @@ enum class CallShape {
   kMalloc,         // void *f(size)
   kCalloc,         // void *f(count, size)
   kRealloc,        // void *f(block, size)
+  kReallocarray,   // void *f(block, count, size)
   kMemalign,       // void *f(alignment, size)
   kPosixMemalign,  // int f(memptr, alignment, size)
   kFree,           // void f(block); the last one
