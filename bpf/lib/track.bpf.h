@@ -287,8 +287,11 @@ static __always_inline int track_return(struct pt_regs *ctx)
 		bool failed = (u32)address != 0;
 
 		address = 0;
-		if (!failed)
-			bpf_probe_read_user(&address, sizeof(address), (void *)thread->memptr);
+		if (!failed &&
+		    bpf_probe_read_user(&address, sizeof(address), (void *)thread->memptr)) {
+			count_event(TM_COUNTER_unreadable_results, thread->size);
+			return 0;
+		}
 	}
 	if (!address) {
 		count_event(TM_COUNTER_failed_allocations, thread->size);
