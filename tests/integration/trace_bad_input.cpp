@@ -134,7 +134,7 @@ TEST_CASE("trace_bad_input_no_allocator") {
 TEST_CASE("trace_bad_input_output_directory_missing") {
   if (cannot_trace()) return;
   const Target target("idle");
-  for (const char* option : {"--json"}) {
+  for (const char* option : {"--json", "--folded"}) {
     const Outcome outcome =
         run_tidemark({"trace", "-p", target.pid_text(), "--for", "1s", option, "/no/such/dir/x"});
     check_complaint(outcome, 1, "/no/such/dir");

@@ -162,6 +162,29 @@ TEST_CASE("trace_life_every_writes_one_document_a_line") {
   CHECK(before > 0);
 }
 
+TEST_CASE("trace_life_folded_stacks") {
+  if (cannot_trace()) return;
+  const TempDir directory;
+  const std::string path = directory.file("trace.folded");
+  Target target("many_stacks", {"50"});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--folded", path});
+  trace.wait_until_tracing();
+  const Json ledger = target.run();
+  CHECK(trace.finish().exit_code == 0);
+  long sum = 0;
+  for (const std::string& line : lines_of(contents_of(path))) {
+    INFO("line: " << line);
+    const std::size_t space = line.rfind(' ');
+    REQUIRE(space != std::string::npos);
+    const std::string stack = line.substr(0, space);
+    // The root comes first, the allocator's caller last.
+    CHECK(stack.substr(stack.rfind(';') + 1) == "leaf");
+    CHECK(stack.find(";main;") != std::string::npos);
+    sum += std::stol(line.substr(space + 1));
+  }
+  CHECK(sum == ledger.at("totals").at("live_bytes").get<long>());
+}
+
 TEST_CASE("trace_life_json_on_stdout_replaces_the_text") {
   if (cannot_trace()) return;
   Target target("many_blocks", {"64"});

@@ -80,6 +80,8 @@ TEST_CASE("options: everything at once, in any form") {
                                       "2s",
                                       "--json",
                                       "-",
+                                      "--folded",
+                                      "out.folded",
                                       "--exact",
                                       "--probe-at-entry",
                                       "--max-blocks",
@@ -94,9 +96,11 @@ TEST_CASE("options: everything at once, in any form") {
   CHECK(options.interval == 500ms);
   CHECK(options.text.top == 3);
   CHECK(options.text.min_age_ns == 2'000'000'000);
-  REQUIRE(options.outputs.size() == 1);
+  REQUIRE(options.outputs.size() == 2);
   CHECK(options.outputs[0].format->name == "json");
   CHECK(options.outputs[0].path == "-");
+  CHECK(options.outputs[1].format->name == "folded");
+  CHECK(options.outputs[1].path == "out.folded");
   CHECK(options.max_blocks == 4u << 20);
   CHECK(options.max_stacks == 50'000);
   CHECK(options.probe_at_entry);
@@ -175,6 +179,8 @@ TEST_CASE("options: values that make no sense") {
   CHECK(has(with("--json", ""), "needs a file name"));
   CHECK(has(error({"trace", "-p", "1", "--for", "10s", "--every", "1m"}),
             "--every 1m is longer than --for 10s"));
+  CHECK(has(error({"trace", "-p", "1", "--json", "-", "--folded", "-"}), "both write to stdout"));
+  CHECK(has(error({"trace", "-p", "1", "--json", "x", "--folded", "x"}), "both write to 'x'"));
 }
 
 TEST_CASE("options: words that nobody knows") {
@@ -190,6 +196,8 @@ TEST_CASE("options: words that nobody knows") {
   CHECK(has(error({"trace", "doctor"}), "one command at a time"));
   CHECK(has(error({"trace", "-p", "5", "6"}), "'trace' takes no argument '6'"));
   CHECK(has(error({"trace", "-p", "5", "--", "ls", "-l"}), "'trace' takes no argument 'ls'"));
+  CHECK(
+      has(error({"trace", "-p", "5", "--json", "--folded", "x"}), "option '--json' needs a value"));
   CHECK(has(error({"trace", "-p", "5", "--json"}), "option '--json' needs a value"));
   CHECK(has(error({"trace", "-p", "5", "--quiet=maybe"}), "--quiet"));
   // One line, whatever was typed.

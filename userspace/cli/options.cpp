@@ -84,7 +84,7 @@ void add_trace(CLI::App& root, Words& words) {
       "Times take ms, s, m, h; sizes take K, M, G.\n\nExamples:\n"
       "  tidemark trace -p 4711 --for 30s\n"
       "  tidemark trace -p $(pgrep -o nginx) --for 10m --every 1m\n"
-      "  tidemark trace -p 4711 --for 1m --json trace.json");
+      "  tidemark trace -p 4711 --for 1m --json trace.json --folded trace.folded");
 }
 
 void add_doctor(CLI::App& root, Words& words) {

@@ -11,6 +11,7 @@ std::span<const Format> formats() {
   static const std::array kFormats = {
       Format{"text", "what a person reads", text_reporter(), nullptr},
       Format{"json", "everything, as one JSON document", json_reporter(), &json_line_reporter()},
+      Format{"folded", "live bytes per stack, for flame graphs", folded_reporter(), nullptr},
   };
   return kFormats;
 }

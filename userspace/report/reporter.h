@@ -31,7 +31,7 @@ class Reporter {
 };
 
 struct Format {
-  std::string_view name;         // "text", "json": the option is --<name>
+  std::string_view name;         // "text", "json", "folded": the option is --<name>
   std::string_view description;  // for --help
   const Reporter& reporter;
   // The same with one report a line, for a file that holds a series of them (--every); null: the

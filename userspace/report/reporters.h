@@ -11,5 +11,6 @@ namespace tidemark::report {
 [[nodiscard]] const Reporter& text_reporter();
 [[nodiscard]] const Reporter& json_reporter();       // a line each for fields and rows
 [[nodiscard]] const Reporter& json_line_reporter();  // the whole document on one line
+[[nodiscard]] const Reporter& folded_reporter();
 
 }  // namespace tidemark::report
