@@ -76,4 +76,20 @@ static __always_inline u64 return_address(struct pt_regs *ctx, u64 sp)
 	return address;
 }
 
+/*
+ * Is the call that was entered with the stack pointer `sp` still to return? Its return probe has
+ * put the address of a trampoline in place of its return address, and that lies at the start of a
+ * page. Once the call was left by longjmp or by an exception and its frame used again, something
+ * else stands there.
+ */
+static __always_inline bool return_is_pending(u64 sp)
+{
+	u64 slot = 0;
+
+	if (!CALL_PUSHES_RETURN_ADDRESS)
+		return true;
+	bpf_probe_read_user(&slot, sizeof(slot), (void *)sp);
+	return slot && (slot & 4095) == 0;
+}
+
 #endif

@@ -15,8 +15,8 @@
 #include <linux/errno.h>
 #include "thread.bpf.h"
 
-/* Without bpf_find_vma(): how far apart two frames may lie before we call the chain broken. */
-#define FRAME_SPAN_LIMIT (8UL << 20)
+/* Where the stack's mapping is not known: how far from the stack pointer a frame may lie. */
+#define STACK_SPAN_LIMIT (8UL << 20)
 
 static long note_bounds(struct task_struct *task, struct vm_area_struct *vma, void *context)
 {
@@ -27,23 +27,30 @@ static long note_bounds(struct task_struct *task, struct vm_area_struct *vma, vo
 	return 0;
 }
 
-/* Looks the mapping of `sp` up once a thread; again when the thread moves to another stack
- * (coroutines, sigaltstack). */
+static __always_inline bool on_stack(const struct stack_bounds *bounds, u64 sp)
+{
+	return sp >= bounds->start && sp < bounds->end;
+}
+
+/*
+ * Looks the mapping of `sp` up once a thread; again when the thread moves to another stack
+ * (coroutines, sigaltstack). The look-up fails where another thread holds the mmap lock: the limit
+ * serves until the thread leaves that range.
+ */
 static __always_inline void refresh_bounds(struct stack_bounds *bounds, u64 sp)
 {
 	struct stack_bounds found = {};
 
-	if (sp >= bounds->start && sp < bounds->end)
+	if (on_stack(bounds, sp))
 		return;
-	bounds->start = sp;
-	bounds->end = sp + FRAME_SPAN_LIMIT;
-	if (!have_find_vma)
-		return;
-	/* Fails where another thread holds the mmap lock: the limit above serves this once. */
-	if (bpf_find_vma(bpf_get_current_task_btf(), sp, note_bounds, &found, 0) == 0 && found.end)
+	if (have_find_vma &&
+	    bpf_find_vma(bpf_get_current_task_btf(), sp, note_bounds, &found, 0) == 0 &&
+	    found.end) {
 		*bounds = found;
-	else
-		bounds->start = bounds->end - 1;
+		return;
+	}
+	bounds->start = sp - STACK_SPAN_LIMIT;
+	bounds->end = sp + STACK_SPAN_LIMIT;
 }
 
 /* Mixes a word into a 64-bit hash; the multiplier is 2^64 divided by the golden ratio. */

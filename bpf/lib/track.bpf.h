@@ -113,17 +113,19 @@ static __always_inline void restore_old_block(struct thread_state *thread)
 }
 
 /*
- * A call on the same stack, deeper than the pending one, is nested in it. At the same depth it is
- * nested only as a tail call: another function, and the slot of the return address holds the
- * trampoline of the pending call's return probe. Anything else proves that the pending call was
- * left without a return.
+ * A deeper call on the same stack is nested in the pending one, if that is still to return. At the
+ * same depth it is nested only as a tail call: another function, and the slot of the return address
+ * holds the trampoline of the pending call. A call on another stack interrupts the pending one (a
+ * signal handler). Anything else proves that the pending call was left without a return.
  */
 static __always_inline bool is_nested(const struct thread_state *thread, u64 sp, u64 caller,
 				      u32 probe)
 {
-	if (sp < thread->sp)
+	if (!on_stack(&thread->bounds, sp))
 		return true;
-	return sp == thread->sp && probe != thread->probe && caller != thread->caller;
+	if (sp == thread->sp)
+		return probe != thread->probe && caller != thread->caller;
+	return sp < thread->sp && return_is_pending(thread->sp);
 }
 
 static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
@@ -170,8 +172,10 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 	sp = entry_sp(ctx, cookie.fields.stack_words);
 	caller = return_address(ctx, sp);
 	if (thread->sp) {
-		if (is_nested(thread, sp, caller, cookie.fields.probe))
+		if (is_nested(thread, sp, caller, cookie.fields.probe)) {
+			count_event(TM_COUNTER_nested_calls, size);
 			return NULL;
+		}
 		count_event(TM_COUNTER_abandoned_calls, thread->size);
 		restore_old_block(thread);
 	}

@@ -71,6 +71,12 @@ void examine_target(model::Pid pid, bool named, Checkup& checkup) {
   checkup.target.push_back({what, true,
                             fmt::format("{} allocator functions found, {} with a cheap probe site",
                                         checkup.sites.size(), emulated)});
+  for (const std::string& path : plan->unknown_allocators) {
+    checkup.target.push_back(
+        {path, false,
+         "has malloc and free of its own and is no allocator that tidemark knows: what"
+         " is allocated there is not counted"});
+  }
   for (const sources::AbsentSymbol& absent : plan->absent) {
     const bool optional = absent.symbol.need == sources::Need::kOptional;
     checkup.target.push_back(

@@ -115,16 +115,22 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
     append(snapshot.coverage, std::move(collected->coverage));
   }
   clean_stacks(code_, snapshot.call_sites, snapshot.stacks);
+  if (!stopped_) read_resident_sets();
+  for (const auto& [generation, known] : known_) snapshot.targets.push_back(known.target);
+  return snapshot;
+}
+
+void Collector::read_resident_sets() {
   for (auto& [generation, known] : known_) {
     known.target.rss_anon_end_bytes =
         known.running ? readers_.rss_anon_bytes(known.target.pid) : std::nullopt;
-    snapshot.targets.push_back(known.target);
   }
-  return snapshot;
 }
 
 void Collector::stop(MonotonicTime now) {
   stopped_ = now;
+  // Before the probes are taken out, since their pages count as anonymous memory.
+  read_resident_sets();
   for (const auto& source : sources_) source->stop();
 }
 

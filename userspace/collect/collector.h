@@ -56,6 +56,7 @@ class Collector {
     bool running = true;
   };
 
+  void read_resident_sets();
   void learn(model::Generation generation, const model::ProcessImage& image);
   void note_image(model::Generation generation, const model::ProcessImage& image, Known& known);
 

@@ -177,8 +177,8 @@ void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& finding
     const bool replaced_by_exec = !target.alive && !target.exit_code;
     if (hits != 0 || replaced_by_exec || seen.contains(target.generation)) continue;
     std::string evidence =
-        fmt::format("{} probes on {} allocators, 0 hits in {}", probes, target.allocators.size(),
-                    duration_text(duration_of(snapshot)));
+        fmt::format("{} probes on {} allocator{}, 0 hits in {}", probes, target.allocators.size(),
+                    target.allocators.size() == 1 ? "" : "s", duration_text(duration_of(snapshot)));
     const auto &start = target.rss_anon_start_bytes, &end = target.rss_anon_end_bytes;
     if (start && end && *end > *start) {
       evidence += fmt::format(", while RssAnon grew by {}: it allocates by other ways",

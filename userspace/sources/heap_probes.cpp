@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "elf/image.h"
 #include "support/target_file.h"
@@ -29,6 +30,32 @@ std::vector<Library> find_libraries(const model::ProcessImage& process) {
     }
   }
   return found;
+}
+
+bool defines_function(elf::Image& image, std::string_view name) {
+  const auto found = image.find(name);
+  return found && !found->empty();
+}
+
+// What may be where the allocations of this process really go: a preloaded or linked library, or
+// the program itself.
+std::vector<std::string> find_unknown_allocators(const model::ProcessImage& process) {
+  std::vector<std::string> unknown;
+  std::set<model::FileId> seen;
+  for (const model::Mapping& mapping : process.mappings) {
+    if (!mapping.executable || mapping.file.inode == 0 || !seen.insert(mapping.file).second)
+      continue;
+    const bool known = std::ranges::any_of(
+        allocators(), [&](const Allocator& row) { return is_library_of(row, mapping.path); });
+    if (known) continue;
+    auto file = open_mapped_file(model::mapped_file(process.pid, mapping));
+    if (!file) continue;
+    auto image = elf::Image::open(std::move(*file), mapping.path);
+    if (image && defines_function(*image, "malloc") && defines_function(*image, "free")) {
+      unknown.push_back(mapping.path);
+    }
+  }
+  return unknown;
 }
 
 elf::ProbeNeeds needs_of(const ShapeTraits& traits) {
@@ -103,6 +130,8 @@ std::string hook_name(std::size_t allocator, std::string_view symbol) {
 
 Result<HeapProbePlan> plan_heap_probes(const model::ProcessImage& process, SiteChoice choice) {
   const std::vector<Library> libraries = find_libraries(process);
+  HeapProbePlan plan;
+  plan.unknown_allocators = find_unknown_allocators(process);
   if (libraries.empty()) {
     return fail(
         "process {} ({}) maps no allocator that tidemark knows (glibc's libc.so.6): it is linked "
@@ -110,7 +139,6 @@ Result<HeapProbePlan> plan_heap_probes(const model::ProcessImage& process, SiteC
         " another C library; see its libraries with: grep r-xp /proc/{}/maps",
         process.pid.value, process.comm, process.pid.value);
   }
-  HeapProbePlan plan;
   for (const Library& library : libraries) {
     const model::Mapping& mapping = *library.mapping;
     const std::string intent = fmt::format("cannot look into {}", mapping.path);

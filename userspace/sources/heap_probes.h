@@ -46,6 +46,8 @@ struct HeapProbePlan {
   std::vector<ProbedFile> files;
   std::vector<HeapProbe> probes;
   std::vector<AbsentSymbol> absent;
+  // Paths of mapped files that define malloc and free and are no allocator of the table.
+  std::vector<std::string> unknown_allocators;
 };
 
 // An error where no allocator that we know is mapped in the process: one line with what is there

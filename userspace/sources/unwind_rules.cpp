@@ -51,19 +51,28 @@ std::shared_ptr<UnwindRules::Binary> UnwindRules::binary_of(model::Pid pid,
   return binary;
 }
 
-void UnwindRules::learn(model::Generation owner, const model::ProcessImage& image) {
+std::vector<UnwindRules::Range> UnwindRules::learn(model::Generation owner,
+                                                   const model::ProcessImage& image) {
+  std::vector<Range> replaced;
   Regions& regions = owners_[owner];
   for (const model::Mapping& mapping : image.mappings) {
     if (!mapping.executable) continue;
     const uint64_t start = mapping.start.value;
+    const uint64_t end = mapping.end.value;
     auto overlapped = regions.upper_bound(start);
     if (overlapped != regions.begin() && std::prev(overlapped)->second.end > start) --overlapped;
-    while (overlapped != regions.end() && overlapped->first < mapping.end.value) {
+    while (overlapped != regions.end() && overlapped->first < end) {
+      const Region& old = overlapped->second;
+      const bool same_code =
+          old.file == mapping.file &&
+          overlapped->first - old.file_offset_bytes == start - mapping.file_offset_bytes;
+      if (!same_code) replaced.push_back({overlapped->first, old.end});
       overlapped = regions.erase(overlapped);
     }
-    regions[start] = {mapping.end.value, mapping.file_offset_bytes,
+    regions[start] = {end, mapping.file_offset_bytes, mapping.file,
                       mapping.file.inode != 0 ? binary_of(image.pid, mapping) : nullptr};
   }
+  return replaced;
 }
 
 const std::pair<const uint64_t, UnwindRules::Region>* UnwindRules::region_at(

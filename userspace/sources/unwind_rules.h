@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "bpf/abi/heap.h"
 #include "elf/call_frames.h"
@@ -18,9 +20,15 @@ namespace tidemark::sources {
 
 class UnwindRules {
  public:
+  struct Range {
+    uint64_t start = 0;
+    uint64_t end = 0;
+  };
+
   // Called again whenever the maps of the owner were re-read; what is gone stays known until
-  // something else is there.
-  void learn(model::Generation owner, const model::ProcessImage& image);
+  // something else is there. Returns where that is so: rules given for these addresses hold no
+  // more.
+  [[nodiscard]] std::vector<Range> learn(model::Generation owner, const model::ProcessImage& image);
   // Does this owner have code there, so far as we know? If not its maps may have changed.
   [[nodiscard]] bool knows(model::Generation owner, model::Address return_address) const;
   [[nodiscard]] tm_rule rule_for(model::Generation owner, model::Address return_address) const;
@@ -33,6 +41,7 @@ class UnwindRules {
   struct Region {
     uint64_t end = 0;
     uint64_t file_offset_bytes = 0;
+    model::FileId file;
     std::shared_ptr<Binary> binary;  // null: anonymous, or a file that cannot be read
   };
   using Regions = std::map<uint64_t, Region>;  // by start; disjoint

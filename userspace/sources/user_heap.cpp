@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "bpf/abi/heap.h"
 #include "bpfrt/link.h"
@@ -98,6 +99,7 @@ class UserHeap final : public Source {
   [[nodiscard]] Result<std::vector<Collected::Use>> read_uses() const;
 
   void answer(const tm_rule_key& asked);
+  void drop_rules(model::Generation owner, std::span<const UnwindRules::Range> ranges);
   void note_addresses(const model::ProcessImage& image);
 
   HeapSkeleton skeleton_;
@@ -181,7 +183,7 @@ Status UserHeap::attach(const model::ProcessImage& target, model::Generation gen
 }
 
 void UserHeap::learn(model::Generation generation, const model::ProcessImage& image) {
-  rules_.learn(generation, image);
+  drop_rules(generation, rules_.learn(generation, image));
   const auto waiting = std::exchange(unanswered_, {});
   for (const tm_rule_key& asked : waiting) answer(asked);
   if (plan_.cookies == kernel::Cookies::kByAddress) note_addresses(image);
@@ -216,6 +218,23 @@ void UserHeap::note_addresses(const model::ProcessImage& image) {
       (void)bpfrt::put(skeleton_->maps.cookies_by_address, key, probe.cookie);
     }
   }
+}
+
+// Other code is there by now. Between the change and this, about a second, stacks through it may be
+// wrong.
+void UserHeap::drop_rules(model::Generation owner, std::span<const UnwindRules::Range> ranges) {
+  if (ranges.empty()) return;
+  std::vector<tm_rule_key> stale;
+  const auto read = bpfrt::for_each_entry<tm_rule_key, tm_rule>(
+      skeleton_->maps.rules, [&](const tm_rule_key& key, const tm_rule&) {
+        const bool inside = std::ranges::any_of(ranges, [&](const UnwindRules::Range& range) {
+          return key.pc > range.start && key.pc <= range.end;
+        });
+        if (key.owner == owner.value && inside) stale.push_back(key);
+      });
+  // What could not be read keeps the rules that it has.
+  if (!read) return;
+  for (const tm_rule_key& key : stale) bpfrt::erase(skeleton_->maps.rules, key);
 }
 
 // A rule that can't be written stays pending, and the walk goes along the frame pointer there.
@@ -292,6 +311,9 @@ Status UserHeap::attach_points(std::string_view name, bpfrt::ProbeEnd end,
 }
 
 void UserHeap::note_coverage(const HeapProbePlan& plan) {
+  static constexpr const char* kUnknown =
+      "has malloc and free of its own and is no allocator that tidemark knows: what is allocated "
+      "there is not counted";
   const auto add = [this](model::Coverage row) {
     const bool known = std::ranges::any_of(coverage_, [&](const model::Coverage& other) {
       return other.hook == row.hook && other.state == row.state;
@@ -304,6 +326,10 @@ void UserHeap::note_coverage(const HeapProbePlan& plan) {
   for (const AbsentSymbol& absent : plan.absent) {
     add({hook_name(absent.allocator, absent.symbol.symbol), model::HookState::kMissing,
          absent.reason});
+  }
+  for (const std::string& path : plan.unknown_allocators) {
+    add({fmt::format("allocator of {}", path.substr(path.rfind('/') + 1)),
+         model::HookState::kMissing, kUnknown});
   }
 }
 

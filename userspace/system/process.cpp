@@ -112,7 +112,11 @@ Result<model::ProcessImage> read_process(model::Pid pid) {
   }
   const auto maps = read_file(proc_path(pid, "maps"));
   if (!maps) {
-    return fail("may not read the memory map of process {} ({}): run as root", number, status.name);
+    const char* remedy =
+        ::geteuid() == 0
+            ? "a security module or another user namespace protects it, name another process"
+            : "run as root";
+    return fail("may not read the memory map of process {} ({}): {}", number, status.name, remedy);
   }
   model::ProcessImage image;
   image.pid = pid;
