@@ -36,16 +36,39 @@ int life_exec(struct bpf_raw_tracepoint_args *ctx)
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct tm_selected *chosen = bpf_map_lookup_elem(&selected, &tgid);
 	struct tm_generation born = {.tgid = tgid, .life = TM_LIFE_RUNNING};
+	struct tm_rule_key news = {};
 	u32 generation;
 
 	if (!chosen)
 		return 0;
 	end_generation(chosen, TM_LIFE_EXECED, 0);
+	/* The leader's task is gone then, and the probes with it. */
+	born.by_thread = (u32)ctx->args[1] != tgid;
 	generation = __sync_fetch_and_add(&next_generation, 1);
 	if (bpf_map_update_elem(&generations, &generation, &born, BPF_NOEXIST))
 		count_event(TM_COUNTER_updates_refused, 0);
 	chosen->mm = 0;
 	chosen->generation = generation;
+	/* So that the new image is looked at before it has done much. If it is lost, the next look
+	 * does. */
+	news.owner = generation;
+	bpf_ringbuf_output(&rule_requests, &news, sizeof(news), 0);
+	return 0;
+}
+
+/* TP_PROTO(struct task_struct *parent, struct task_struct *child) */
+SEC("?raw_tp/sched_process_fork")
+int life_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *parent = (void *)ctx->args[0];
+	struct task_struct *child = (void *)ctx->args[1];
+	u32 tgid = BPF_CORE_READ(parent, tgid);
+
+	if (gate_state != TM_GATE_OPEN || !bpf_map_lookup_elem(&selected, &tgid))
+		return 0;
+	if ((u32)BPF_CORE_READ(child, tgid) != tgid &&
+	    BPF_CORE_READ(child, mm) == BPF_CORE_READ(parent, mm))
+		count_event(TM_COUNTER_sharing_children, 0);
 	return 0;
 }
 

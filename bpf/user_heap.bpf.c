@@ -23,6 +23,7 @@ static __always_inline u64 product(u64 count, u64 size)
 SEC("?uprobe")
 int heap_malloc(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx));
 }
 
@@ -30,6 +31,7 @@ int heap_malloc(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_calloc(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_alloc(ctx, attach_cookie(ctx),
 			   product(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx)));
 }
@@ -38,6 +40,7 @@ int heap_calloc(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_memalign(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM2(ctx));
 }
 
@@ -45,6 +48,7 @@ int heap_memalign(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_posix_memalign(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_memptr_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM3(ctx));
 }
 
@@ -52,6 +56,7 @@ int heap_posix_memalign(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_realloc(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
 }
 
@@ -59,6 +64,7 @@ int heap_realloc(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_reallocarray(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx),
 			     product(PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx)));
 }
@@ -67,6 +73,7 @@ int heap_reallocarray(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_free(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_free(attach_cookie(ctx), PT_REGS_PARM1(ctx));
 }
 
@@ -74,5 +81,6 @@ int heap_free(struct pt_regs *ctx)
 SEC("?uprobe")
 int heap_return(struct pt_regs *ctx)
 {
+	stay_on_kernel_stack(ctx);
 	return track_return(ctx);
 }

@@ -52,17 +52,14 @@ struct mm_struct {
   unsigned long start_stack;
 };
 
+struct mm_struct;
+
 struct task_struct {
   int pid;
   int tgid;
   int exit_code;
   struct mm_struct* mm;
   struct signal_struct* signal;
-};
-
-struct vm_area_struct {
-  unsigned long vm_start;
-  unsigned long vm_end;
 };
 
 #pragma clang attribute pop

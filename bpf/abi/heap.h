@@ -57,12 +57,12 @@ struct tm_block {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_block) == 32);
 
-/* live = total - freed */
+/* live = total - freed. In this order: a copy made while they change has freed <= total. */
 struct tm_site {
-	__u64 total_bytes;
-	__u64 total_count;
 	__u64 freed_bytes;
 	__u64 freed_count;
+	__u64 total_bytes;
+	__u64 total_count;
 };
 TM_STATIC_ASSERT(sizeof(struct tm_site) == 32);
 
@@ -144,7 +144,24 @@ enum tm_gate {
 	TM_GATE_LEARNING =
 		1, /* stacks are walked so that their rules are known, nothing is counted */
 	TM_GATE_OPEN = 2,
+	TM_GATE_DRAINING = 3, /* calls that are under way and frees are counted, no new calls */
 };
+
+/*
+ * Where the code of a probe's library lies in an owner's memory: what is called from there is the
+ * allocator's own doing.
+ */
+struct tm_text_key {
+	__u32 owner;
+	__u32 probe;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_text_key) == 8);
+
+struct tm_text {
+	__u64 start;
+	__u64 end;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_text) == 16);
 
 enum tm_life { TM_LIFE_RUNNING = 0, TM_LIFE_EXITED = 1, TM_LIFE_EXECED = 2 };
 
@@ -154,7 +171,8 @@ struct tm_generation {
 	__u32 tgid;
 	__u32 life;	 /* enum tm_life */
 	__u32 exit_code; /* as wait(2) has it; valid if life is TM_LIFE_EXITED */
-	__u32 unused;
+	__u32 by_thread; /* born by an exec of another thread than the leader: its probes are gone
+			  */
 };
 TM_STATIC_ASSERT(sizeof(struct tm_generation) == 24);
 

@@ -19,9 +19,27 @@
  */
 const volatile bool have_task_storage __weak = true;
 
-/* bpf_find_vma(): 7c7e3d31e785 "bpf: Introduce helper bpf_find_vma", Linux 5.17. Can go when 5.15
- * does. */
-const volatile bool have_find_vma __weak = true;
+/*
+ * Since 6.13 (e00931c02568 "bpf: Enable private stack for eligible subprogs") programs of the
+ * kprobe type get a per-CPU stack, on the ground that they can't be entered twice on a CPU. uprobe
+ * programs can: they run preemptible, and two tasks then write over each other's locals (seen
+ * on 7.2 as sizes that were pointers). A program with a tail call anywhere is left on the kernel
+ * stack; this one is never reached.
+ */
+const volatile bool never __weak = false;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} no_programs __weak SEC(".maps");
+
+static __always_inline void stay_on_kernel_stack(void *ctx)
+{
+	if (never)
+		bpf_tail_call(ctx, &no_programs, 0);
+}
 
 /* bpf_get_attach_cookie(): 7adfc6c9b315 "bpf: Add bpf_get_attach_cookie() BPF helper to access
  * bpf_cookie value", Linux 5.15. */

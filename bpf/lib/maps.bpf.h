@@ -81,7 +81,15 @@ struct {
 	__type(value, struct tm_rule);
 } rules __weak SEC(".maps");
 
-/* Return addresses without a rule, for userspace to look up: struct tm_rule_key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct tm_text_key);
+	__type(value, struct tm_text);
+} allocator_text __weak SEC(".maps");
+
+/* Return addresses without a rule, for userspace to look up: struct tm_rule_key. A pc of 0 tells of
+ * a new owner. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 16);

@@ -15,43 +15,8 @@
 #include <linux/errno.h>
 #include "thread.bpf.h"
 
-/* Where the stack's mapping is not known: how far from the stack pointer a frame may lie. */
-#define STACK_SPAN_LIMIT (8UL << 20)
-
-static long note_bounds(struct task_struct *task, struct vm_area_struct *vma, void *context)
-{
-	struct stack_bounds *bounds = context;
-
-	bounds->start = vma->vm_start;
-	bounds->end = vma->vm_end;
-	return 0;
-}
-
-static __always_inline bool on_stack(const struct stack_bounds *bounds, u64 sp)
-{
-	return sp >= bounds->start && sp < bounds->end;
-}
-
-/*
- * Looks the mapping of `sp` up once a thread; again when the thread moves to another stack
- * (coroutines, sigaltstack). The look-up fails where another thread holds the mmap lock: the limit
- * serves until the thread leaves that range.
- */
-static __always_inline void refresh_bounds(struct stack_bounds *bounds, u64 sp)
-{
-	struct stack_bounds found = {};
-
-	if (on_stack(bounds, sp))
-		return;
-	if (have_find_vma &&
-	    bpf_find_vma(bpf_get_current_task_btf(), sp, note_bounds, &found, 0) == 0 &&
-	    found.end) {
-		*bounds = found;
-		return;
-	}
-	bounds->start = sp - STACK_SPAN_LIMIT;
-	bounds->end = sp + STACK_SPAN_LIMIT;
-}
+/* How far one frame of a stack may lie from the last: larger ones are taken for nonsense. */
+#define FRAME_SPAN_LIMIT (8UL << 20)
 
 /* Mixes a word into a 64-bit hash; the multiplier is 2^64 divided by the golden ratio. */
 static __always_inline u64 mix(u64 hash, u64 word)
@@ -88,7 +53,7 @@ struct position {
  * One step outwards. By the rule of `pc` where there is one, else along the frame pointer.
  * TM_STACK_DEPTH_LIMIT: there is a caller, the walk goes on.
  */
-static __always_inline u32 step(struct position *at, u32 owner, u64 stack_end)
+static __always_inline u32 step(struct position *at, u32 owner)
 {
 	struct tm_rule_key key = {.pc = at->pc, .owner = owner};
 	struct tm_rule *rule = bpf_map_lookup_elem(&rules, &key);
@@ -109,12 +74,13 @@ static __always_inline u32 step(struct position *at, u32 owner, u64 stack_end)
 		fp_offset = rule->fp_offset;
 		saves_fp = rule->saves_fp;
 	} else {
+		/* Where unwind data is wanting, a frame pointer of 0 may as well be a number. */
 		if (at->fp == 0)
-			return TM_STACK_BOTTOM;
+			return TM_STACK_BROKEN;
 		cfa = at->fp + 16;
 	}
 	/* Frames rise, so the walk ends. */
-	if ((cfa & 7) || cfa <= at->sp || cfa > stack_end)
+	if ((cfa & 7) || cfa <= at->sp || cfa - at->sp > FRAME_SPAN_LIMIT)
 		return TM_STACK_BROKEN;
 	if (bpf_probe_read_user(frame, sizeof(frame), (void *)(cfa - sizeof(frame))))
 		return TM_STACK_BROKEN;
@@ -134,7 +100,6 @@ static __always_inline u32 step(struct position *at, u32 owner, u64 stack_end)
 /* Where a walk begins: in the allocator's caller. */
 struct walk_start {
 	struct position at;
-	u64 stack_end;
 	u32 owner;
 };
 
@@ -143,7 +108,7 @@ struct walk_start {
 static __noinline u64 walk_user_stack(struct tm_stack *stack, const struct walk_start *start)
 {
 	struct position at;
-	u64 hash, stack_end;
+	u64 hash;
 	u32 owner, depth = 1;
 	u32 end = TM_STACK_DEPTH_LIMIT;
 
@@ -151,11 +116,10 @@ static __noinline u64 walk_user_stack(struct tm_stack *stack, const struct walk_
 		return 0;
 	at = start->at;
 	owner = start->owner;
-	stack_end = start->stack_end;
 	hash = mix(1, at.pc);
 	stack->frames[0] = at.pc;
 	for (u32 i = 1; i < TM_STACK_DEPTH; i++) {
-		end = step(&at, owner, stack_end);
+		end = step(&at, owner);
 		if (end != TM_STACK_DEPTH_LIMIT)
 			break;
 		stack->frames[i] = at.pc;

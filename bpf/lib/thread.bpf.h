@@ -8,12 +8,6 @@
 
 #include "maps.bpf.h"
 
-/* The part of the address space that holds the running thread's stack. */
-struct stack_bounds {
-	u64 start;
-	u64 end;
-};
-
 /* Where a call leaves the address of the new block. */
 enum call_shape {
 	SHAPE_RESULT = 0,  /* in the result, NULL on failure */
@@ -35,7 +29,6 @@ struct thread_state {
 	u8 have_old;
 	u8 site_lost;
 	u8 unused[6];
-	struct stack_bounds bounds;
 	struct tm_stack stack;
 };
 

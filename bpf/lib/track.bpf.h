@@ -33,35 +33,43 @@ static __always_inline void subtract_block(const struct tm_block *block)
 	__sync_fetch_and_add(&site->freed_count, 1);
 }
 
+enum taking {
+	NOT_THERE = 0,
+	TAKEN = 1,
+	TAKEN_BY_ANOTHER = 2, /* between our look and our delete */
+};
+
 /* Takes the record at `address` out of the table. The delete decides who of two takers has it. */
-static __always_inline bool take_block(u32 owner, u64 address, struct tm_block *taken)
+static __always_inline u32 take_block(u32 owner, u64 address, struct tm_block *taken)
 {
 	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
 	struct tm_block *block = bpf_map_lookup_elem(&blocks, &key);
 	long error;
 
 	if (!block)
-		return false;
+		return NOT_THERE;
 	*taken = *block;
 	error = bpf_map_delete_elem(&blocks, &key);
 	if (error == 0)
-		return true;
+		return TAKEN;
 	if (error == -ENOENT)
 		count_event(TM_COUNTER_racing_frees, 0);
 	else
 		count_event(TM_COUNTER_updates_refused, taken->size_bytes);
-	return false;
+	return TAKEN_BY_ANOTHER;
 }
 
-/* A block is live at an address that was just given out: its free was not seen. */
-static __always_inline void drop_stale_block(u32 owner, u64 address)
+/* Takes a block off that is not at this address any more, whatever became of it. */
+static __noinline bool drop_block(u32 owner, u64 address, u32 counter)
 {
-	struct tm_block stale;
+	struct tm_block gone;
 
-	if (!take_block(owner, address, &stale))
-		return;
-	subtract_block(&stale);
-	count_event(TM_COUNTER_missed_frees, stale.size_bytes);
+	if (take_block(owner, address, &gone) != TAKEN)
+		return false;
+	subtract_block(&gone);
+	if (counter < TM_COUNTER_MAX)
+		count_event(counter, gone.size_bytes);
+	return true;
 }
 
 static __always_inline long insert_block(u32 owner, u64 address, const struct tm_block *block)
@@ -89,7 +97,8 @@ static __noinline int record_block(struct thread_state *thread, u64 address, u64
 	}
 	error = insert_block(block.site.owner, address, &block);
 	if (error == -EEXIST) {
-		drop_stale_block(block.site.owner, address);
+		/* A block is live at an address that was just given out: its free was not seen. */
+		drop_block(block.site.owner, address, TM_COUNTER_missed_frees);
 		error = insert_block(block.site.owner, address, &block);
 	}
 	if (error) {
@@ -112,20 +121,40 @@ static __always_inline void restore_old_block(struct thread_state *thread)
 	count_event(TM_COUNTER_restores_failed, old.size_bytes);
 }
 
-/*
- * A deeper call on the same stack is nested in the pending one, if that is still to return. At the
- * same depth it is nested only as a tail call: another function, and the slot of the return address
- * holds the trampoline of the pending call. A call on another stack interrupts the pending one (a
- * signal handler). Anything else proves that the pending call was left without a return.
+/* Two stack pointers that lie further apart are on two stacks: a signal handler's, a coroutine's.
  */
-static __always_inline bool is_nested(const struct thread_state *thread, u64 sp, u64 caller,
-				      u32 probe)
+#define STACK_SPAN_LIMIT (1UL << 20)
+
+/*
+ * Is the pending call still to return, now that another one begins? Not if this one lies further
+ * out on the same stack, nor if something else than a trampoline stands in the pending call's slot:
+ * then it was left without a return (longjmp).
+ */
+static __always_inline bool still_pending(const struct thread_state *thread, u64 sp)
 {
-	if (!on_stack(&thread->bounds, sp))
-		return true;
-	if (sp == thread->sp)
-		return probe != thread->probe && caller != thread->caller;
-	return sp < thread->sp && return_is_pending(thread->sp);
+	if (sp > thread->sp && sp - thread->sp < STACK_SPAN_LIMIT)
+		return false;
+	return return_is_pending(thread->sp);
+}
+
+/*
+ * A call that begins while another is pending is the allocator's own if it is a tail call (same
+ * depth) or comes from the allocator's code. Else a signal handler interrupted the allocator.
+ */
+static __noinline int count_inner_call(const struct thread_state *thread, u64 sp, u64 caller,
+				       u32 probe, u64 size)
+{
+	struct tm_text_key key = {.probe = probe};
+	struct tm_text *text;
+	bool own;
+
+	if (!thread)
+		return 0;
+	key.owner = thread->site.owner;
+	text = bpf_map_lookup_elem(&allocator_text, &key);
+	own = sp == thread->sp || (text && caller >= text->start && caller <= text->end);
+	count_event(own ? TM_COUNTER_nested_calls : TM_COUNTER_interrupting_calls, size);
+	return 0;
 }
 
 static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
@@ -143,27 +172,35 @@ static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
 		thread->site_lost = 1;
 }
 
+union cookie {
+	u64 raw;
+	struct tm_cookie fields;
+};
+
+static __always_inline bool known_probe(struct tm_cookie cookie)
+{
+	if (!cookie.valid) {
+		count_event(TM_COUNTER_unknown_probes, 0);
+		return false;
+	}
+	if (gate_state != TM_GATE_LEARNING)
+		count_hit(cookie.probe);
+	return true;
+}
+
 /* Begins a call: the state of its thread, or NULL where it is not ours to follow (another owner, or
  * nested). */
 static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_cookie, u64 size,
 						  u32 shape)
 {
-	union {
-		u64 raw;
-		struct tm_cookie fields;
-	} cookie = {.raw = raw_cookie};
+	union cookie cookie = {.raw = raw_cookie};
 	struct walk_start start = {};
 	struct thread_state *thread;
 	u32 owner = current_owner();
 	u64 sp, caller, stack_id;
 
-	if (!owner)
+	if (!owner || gate_state == TM_GATE_DRAINING || !known_probe(cookie.fields))
 		return NULL;
-	if (!cookie.fields.valid) {
-		count_event(TM_COUNTER_unknown_probes, 0);
-		return NULL;
-	}
-	count_hit(cookie.fields.probe);
 	thread = running_thread(true);
 	if (!thread) {
 		count_event(TM_COUNTER_threads_full, size);
@@ -172,18 +209,16 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 	sp = entry_sp(ctx, cookie.fields.stack_words);
 	caller = return_address(ctx, sp);
 	if (thread->sp) {
-		if (is_nested(thread, sp, caller, cookie.fields.probe)) {
-			count_event(TM_COUNTER_nested_calls, size);
+		if (still_pending(thread, sp)) {
+			count_inner_call(thread, sp, caller, cookie.fields.probe, size);
 			return NULL;
 		}
 		count_event(TM_COUNTER_abandoned_calls, thread->size);
 		restore_old_block(thread);
 	}
-	refresh_bounds(&thread->bounds, sp);
 	start.at.pc = caller;
 	start.at.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
 	start.at.fp = USER_FP(ctx);
-	start.stack_end = thread->bounds.end;
 	start.owner = owner;
 	stack_id = walk_user_stack(&thread->stack, &start);
 	if (gate_state != TM_GATE_OPEN)
@@ -222,10 +257,16 @@ static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 ad
 	struct thread_state *thread = begin_call(ctx, cookie, size, SHAPE_REALLOC);
 	struct tm_block old;
 
-	if (!thread || !address)
+	if (!address || gate_state != TM_GATE_OPEN)
 		return 0;
+	if (!thread) {
+		/* A call that can't be followed: begin_call() has counted it, its block may lie
+		 * anywhere. */
+		drop_block(current_owner(), address, TM_COUNTER_MAX);
+		return 0;
+	}
 	thread->old_address = address;
-	if (take_block(thread->site.owner, address, &old)) {
+	if (take_block(thread->site.owner, address, &old) == TAKEN) {
 		thread->old = old;
 		thread->have_old = 1;
 	}
@@ -234,17 +275,20 @@ static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 ad
 
 static __always_inline int track_free(u64 raw_cookie, u64 address)
 {
+	union cookie cookie = {.raw = raw_cookie};
 	u32 owner = current_owner();
 	struct thread_state *thread;
 	struct tm_block block;
+	u32 taking;
 
-	if (!owner || !address)
+	if (!owner || !address || gate_state == TM_GATE_LEARNING)
 		return 0;
-	count_hit((u16)raw_cookie);
-	if (take_block(owner, address, &block)) {
+	known_probe(cookie.fields);
+	taking = take_block(owner, address, &block);
+	if (taking == TAKEN)
 		subtract_block(&block);
+	if (taking != NOT_THERE)
 		return 0;
-	}
 	/* A realloc that frees the block it was given: settled at its return. */
 	thread = running_thread(false);
 	if (!thread || !thread->sp || thread->old_address != address)
@@ -279,10 +323,19 @@ static __noinline int settle_realloc(struct thread_state *thread, u64 address)
 
 static __always_inline int track_return(struct pt_regs *ctx)
 {
-	struct thread_state *thread = running_thread(false);
+	struct thread_state *thread;
 	u64 address = PT_REGS_RC(ctx);
 
-	if (!thread || !thread->sp || thread->sp != entry_sp_at_return(ctx))
+	if (!current_owner())
+		return 0;
+	/* Created if need be: then no state means that the kernel refused it, and a call may be
+	 * lost. */
+	thread = running_thread(true);
+	if (!thread) {
+		count_event(TM_COUNTER_threads_full, 0);
+		return 0;
+	}
+	if (!thread->sp || thread->sp != entry_sp_at_return(ctx))
 		return 0;
 	thread->sp = 0;
 	if (thread->shape == SHAPE_REALLOC)

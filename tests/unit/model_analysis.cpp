@@ -197,7 +197,7 @@ TEST_CASE("analysis: a silent target is said, with the growth that nobody explai
   REQUIRE(finding != nullptr);
   CHECK(finding->what == "no allocation seen in server (pid 4711)");
   CHECK(finding->evidence ==
-        "10 probes on 1 allocators, 0 hits in 10.0 s, while RssAnon grew by 3.0 MiB: it allocates "
+        "10 probes on 1 allocator, 0 hits in 10.0 s, while RssAnon grew by 3.0 MiB: it allocates "
         "by other ways");
   CHECK(finding->next == "tidemark doctor -p 4711");
 }

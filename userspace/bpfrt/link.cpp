@@ -11,28 +11,6 @@
 namespace tidemark::bpfrt {
 namespace {
 
-// BPF_TRACE_UPROBE_MULTI and BPF_F_UPROBE_MULTI_RETURN of include/uapi/linux/bpf.h, 89ae89f53d20
-// "bpf: Add multi uprobe link", Linux 6.6; Debian 12's headers are of 6.1.
-constexpr uint32_t kAttachUprobeMulti = 48;
-constexpr uint32_t kMultiReturn = 1;
-
-// union bpf_attr, the link_create part with uprobe_multi.
-struct LinkCreateUprobeMulti {
-  uint32_t prog_fd;
-  uint32_t target_fd;
-  uint32_t attach_type;
-  uint32_t flags;
-  uint64_t path;
-  uint64_t offsets;
-  uint64_t ref_ctr_offsets;
-  uint64_t cookies;
-  uint32_t count;
-  uint32_t multi_flags;
-  uint32_t pid;
-  uint32_t unused;
-};
-static_assert(sizeof(LinkCreateUprobeMulti) == 64);
-
 uint64_t as_u64(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer);
 }
@@ -45,14 +23,14 @@ Result<std::vector<Link>> attach_multi(const bpf_program* program, ProbeEnd end,
     offsets.push_back(point.file_offset_bytes);
     cookies.push_back(point.cookie);
   }
-  LinkCreateUprobeMulti attr{};
+  UprobeMultiAttr attr{};
   attr.prog_fd = static_cast<uint32_t>(bpf_program__fd(program));
   attr.attach_type = kAttachUprobeMulti;
   attr.path = as_u64(target.path.c_str());
   attr.offsets = as_u64(offsets.data());
   attr.cookies = as_u64(cookies.data());
   attr.count = static_cast<uint32_t>(points.size());
-  attr.multi_flags = end == ProbeEnd::kReturn ? kMultiReturn : 0;
+  attr.multi_flags = end == ProbeEnd::kReturn ? kUprobeMultiReturn : 0;
   attr.pid = static_cast<uint32_t>(target.pid);
   UniqueFd fd(static_cast<int>(::syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr))));
   if (!fd.valid()) {

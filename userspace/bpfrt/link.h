@@ -14,15 +14,12 @@
 
 #include "support/result.h"
 #include "support/unique_fd.h"
+#include "support/uprobe.h"
 
 struct bpf_link;
 struct bpf_program;
 
 namespace tidemark::bpfrt {
-
-// How user-space probes are attached. Multi: one link for many offsets of a file, Linux 6.6. Perf:
-// one perf event each.
-enum class UprobeMethod { kMulti, kPerf };
 
 enum class ProbeEnd { kEntry, kReturn };
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <unordered_map>
 
 #include "cli/commands.h"
@@ -28,6 +29,7 @@ namespace {
 
 constexpr std::string_view kStdout = "-";
 constexpr Nanoseconds kLearning = std::chrono::milliseconds(250);
+constexpr Nanoseconds kDraining = std::chrono::milliseconds(20);
 
 class Tracer {
  public:
@@ -38,6 +40,7 @@ class Tracer {
 
  private:
   [[nodiscard]] Status attach();
+  [[nodiscard]] Status prepare_to_wait();
   [[nodiscard]] Result<Event> learn();
   // Until the time is over, the targets are gone or a signal comes; reports at each interval.
   [[nodiscard]] Result<Event> run_for(std::optional<Nanoseconds> duration,
@@ -72,9 +75,6 @@ Result<std::vector<std::unique_ptr<sources::Source>>> open_sources(const kernel:
 }
 
 Status Tracer::attach() {
-  auto wait = Wait::make();
-  if (!wait) return std::unexpected(wait.error());
-  wait_ = std::move(*wait);
   // A person's mistake in the pid is told before anything is loaded.
   for (const model::Pid pid : options_.pids) {
     if (const auto image = system::read_process(pid); !image) return std::unexpected(image.error());
@@ -87,9 +87,17 @@ Status Tracer::attach() {
         symbolizer_.learn(generation, image);
       });
   for (const model::Pid pid : options_.pids) {
-    if (auto watched = wait_->watch(pid); !watched) return watched;
     if (auto added = collector_->add_target(pid); !added) return added;
   }
+  return prepare_to_wait();
+}
+
+// Only now, so that Ctrl-C ends an attach at once; the kernel takes the probes out.
+Status Tracer::prepare_to_wait() {
+  auto wait = Wait::make();
+  if (!wait) return std::unexpected(wait.error());
+  wait_ = std::move(*wait);
+  for (const model::Pid pid : options_.pids) wait_->watch(pid);
   for (const int fd : collector_->event_fds()) wait_->watch_source(fd);
   return {};
 }
@@ -112,9 +120,10 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
     if (*event == Event::kReport) {
       if (auto reported = report(); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
-      if (auto served = collector_->serve(); !served) return std::unexpected(served.error());
+      if (auto served = collector_->serve(monotonic_now()); !served)
+        return std::unexpected(served.error());
     } else if (*event == Event::kTick) {
-      if (auto refreshed = collector_->refresh(); !refreshed)
+      if (auto refreshed = collector_->tick(monotonic_now()); !refreshed)
         return std::unexpected(refreshed.error());
     } else {
       return event;
@@ -187,7 +196,10 @@ Result<int> Tracer::run() {
   fmt::print(stderr, "tidemark: tracing\n");
   if (*end == Event::kDurationOver) end = run_for(options_.duration, options_.interval);
   if (!end) return std::unexpected(end.error());
-  collector_->stop(monotonic_now());
+  const MonotonicTime ended = monotonic_now();
+  collector_->drain();
+  std::this_thread::sleep_for(kDraining);
+  collector_->stop(ended);
   if (auto reported = report(); !reported) return std::unexpected(reported.error());
   return suspects_ && options_.fail_on_suspect ? kExitSuspects : kExitDone;
 }

@@ -26,8 +26,8 @@ class Wait {
   Wait& operator=(Wait&&) = default;
   ~Wait() = default;
 
-  // Fails where the process is gone.
-  [[nodiscard]] Status watch(model::Pid pid);
+  // One that is gone already counts as ended.
+  void watch(model::Pid pid);
   [[nodiscard]] Status start(std::optional<Nanoseconds> duration,
                              std::optional<Nanoseconds> interval);
   // `fd` stays the caller's, who must make it unreadable before he asks for the next event.

@@ -6,6 +6,10 @@
 namespace tidemark::collect {
 namespace {
 
+// Between two readings of the maps that were asked for by addresses we do not know.
+constexpr uint64_t kRefreshPauseNs = 20'000'000;
+constexpr uint64_t kRefreshEveryNs = 1'000'000'000;
+
 using Life = sources::GenerationState::Life;
 
 template <typename T>
@@ -56,11 +60,20 @@ std::vector<int> Collector::event_fds() const {
   return fds;
 }
 
-Status Collector::serve() {
+Status Collector::serve(MonotonicTime now) {
   for (const auto& source : sources_) {
-    if (auto served = source->serve(); !served) return served;
+    const auto served = source->serve();
+    if (!served) return std::unexpected(served.error());
+    maps_wanted_ |= *served == sources::Served::kMapsWanted;
   }
-  return {};
+  // Nonsense addresses want them all the time; the next tick comes anyway.
+  if (!maps_wanted_ || now.ns - refreshed_.ns < kRefreshPauseNs) return {};
+  return refresh(now);
+}
+
+Status Collector::tick(MonotonicTime now) {
+  if (!maps_wanted_ && now.ns - refreshed_.ns < kRefreshEveryNs) return {};
+  return refresh(now);
 }
 
 void Collector::open_gate(MonotonicTime now, WallTime wall) {
@@ -72,32 +85,67 @@ void Collector::open_gate(MonotonicTime now, WallTime wall) {
   for (const auto& source : sources_) source->open_gate();
 }
 
-Status Collector::refresh() {
+Status Collector::refresh(MonotonicTime now) {
+  refreshed_ = now;
+  maps_wanted_ = false;
+  // What every source is told of is what was known before the first of them was asked.
+  std::map<model::Generation, bool> running_before;
+  for (const auto& [generation, known] : known_) running_before[generation] = known.running;
   for (const auto& source : sources_) {
-    const auto states = source->generations();
-    if (!states) return std::unexpected(states.error());
-    for (const sources::GenerationState& state : *states) {
-      Known& known = known_[state.generation];
-      known.target.generation = state.generation;
-      known.target.pid = state.pid;
-      if (state.life == Life::kExeced && known.running) {
-        if (auto forgotten = source->forget(state.generation); !forgotten) return forgotten;
-      }
-      known.running = state.life == Life::kRunning;
-      known.target.alive = known.running;
-      known.target.exit_code = state.exit_code;
-      if (!known.running) continue;
-      // Gone in this very moment: its end is in the next states.
-      if (const auto image = readers_.process(state.pid)) {
-        note_image(state.generation, *image, known);
-      }
-    }
+    if (auto refreshed = refresh_from(*source, running_before); !refreshed) return refreshed;
   }
   return {};
 }
 
+// Each image is read between two looks at the generations: one that was replaced meanwhile (exec)
+// is of no use.
+Status Collector::refresh_from(sources::Source& source,
+                               const std::map<model::Generation, bool>& running_before) {
+  const auto before = source.generations();
+  if (!before) return std::unexpected(before.error());
+  std::map<model::Generation, model::ProcessImage> images;
+  for (const sources::GenerationState& state : *before) {
+    if (state.life != Life::kRunning) continue;
+    if (auto image = readers_.process(state.pid)) {
+      images.emplace(state.generation, std::move(*image));
+    }
+  }
+  const auto states = source.generations();
+  if (!states) return std::unexpected(states.error());
+  for (const sources::GenerationState& state : *states) {
+    const auto known_before = running_before.find(state.generation);
+    const bool is_new = known_before == running_before.end();
+    if (state.life == Life::kExeced && (is_new || known_before->second)) {
+      if (auto forgotten = source.forget(state.generation); !forgotten) return forgotten;
+    }
+    const auto image = images.find(state.generation);
+    const bool running = state.life == Life::kRunning;
+    if (running && is_new && image == images.end()) continue;  // met again, with its image
+    note_state(source, state, is_new, running && image != images.end() ? &image->second : nullptr);
+  }
+  return {};
+}
+
+// `image` is null where there is none to read (any more).
+void Collector::note_state(sources::Source& source, const sources::GenerationState& state,
+                           bool is_new, const model::ProcessImage* image) {
+  Known& known = known_[state.generation];
+  known.target.generation = state.generation;
+  known.target.pid = state.pid;
+  known.running = state.life == Life::kRunning;
+  known.target.alive = known.running;
+  known.target.exit_code = state.exit_code;
+  if (image == nullptr) return;
+  note_image(state.generation, *image, known);
+  if (is_new) known.followed = false;
+  if (known.followed) return;
+  const auto followed = source.follow(*image, state);
+  known.followed = followed.has_value();
+  known.not_followed = followed ? "" : followed.error().text;
+}
+
 Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
-  if (auto refreshed = refresh(); !refreshed) return std::unexpected(refreshed.error());
+  if (auto refreshed = refresh(now); !refreshed) return std::unexpected(refreshed.error());
   now = stopped_.value_or(now);
   model::Snapshot snapshot;
   snapshot.started_ns = started_.ns;
@@ -114,6 +162,11 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
     append(snapshot.counters, std::move(collected->counters));
     append(snapshot.coverage, std::move(collected->coverage));
   }
+  for (const auto& [generation, known] : known_) {
+    if (known.followed) continue;
+    snapshot.coverage.push_back({fmt::format("process {} after its exec", known.target.pid.value),
+                                 model::HookState::kMissing, known.not_followed});
+  }
   clean_stacks(code_, snapshot.call_sites, snapshot.stacks);
   if (!stopped_) read_resident_sets();
   for (const auto& [generation, known] : known_) snapshot.targets.push_back(known.target);
@@ -125,6 +178,10 @@ void Collector::read_resident_sets() {
     known.target.rss_anon_end_bytes =
         known.running ? readers_.rss_anon_bytes(known.target.pid) : std::nullopt;
   }
+}
+
+void Collector::drain() {
+  for (const auto& source : sources_) source->drain();
 }
 
 void Collector::stop(MonotonicTime now) {

@@ -38,15 +38,19 @@ class Collector {
   void start_learning();
   // Readable when sources wait for an answer; serve() gives it.
   [[nodiscard]] std::vector<int> event_fds() const;
-  [[nodiscard]] Status serve();
+  [[nodiscard]] Status serve(MonotonicTime now);
   // From here on everything is counted.
   void open_gate(MonotonicTime now, WallTime wall);
-  // Reads maps and resident sets again and finds new generations (exec). To be called about once a
-  // second: code that came and went between two calls has no names.
-  [[nodiscard]] Status refresh();
+  // To be called often: refreshes where that is wanted, and once a second.
+  [[nodiscard]] Status tick(MonotonicTime now);
+  // Reads maps and resident sets again and finds new generations (exec). Code that came and went
+  // between two calls has no names.
+  [[nodiscard]] Status refresh(MonotonicTime now);
   // Exact after stop(); before it a call that is under way may be half counted.
   [[nodiscard]] Result<model::Snapshot> snapshot(
       MonotonicTime now);  // `now` is ignored after stop()
+  // Refuses new calls, so that those under way can come to their end before stop().
+  void drain();
   // Nothing later than `now` is counted.
   void stop(MonotonicTime now);
 
@@ -54,9 +58,15 @@ class Collector {
   struct Known {
     model::Target target;
     bool running = true;
+    bool followed = true;  // false after an exec, until the sources have looked at the new image
+    std::string not_followed;  // why
   };
 
   void read_resident_sets();
+  [[nodiscard]] Status refresh_from(sources::Source& source,
+                                    const std::map<model::Generation, bool>& running_before);
+  void note_state(sources::Source& source, const sources::GenerationState& state, bool is_new,
+                  const model::ProcessImage* image);
   void learn(model::Generation generation, const model::ProcessImage& image);
   void note_image(model::Generation generation, const model::ProcessImage& image, Known& known);
 
@@ -67,6 +77,8 @@ class Collector {
   CodeByOwner code_;
   MonotonicTime started_;
   std::optional<MonotonicTime> stopped_;
+  MonotonicTime refreshed_;
+  bool maps_wanted_ = false;
   WallTime started_wall_;
 };
 

@@ -2,6 +2,7 @@
 #include "collect/stack_cleaner.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "model/site_key.h"
@@ -9,14 +10,22 @@
 namespace tidemark::collect {
 namespace {
 
-// The hash of bpf/lib/stack.bpf.h would do as well; only sameness matters.
-model::StackId id_of(std::span<const model::Address> frames) {
-  uint64_t hash = 0x7469646d;  // away from the ids that BPF gives
+// An id for frames that BPF gave none; only sameness matters.
+model::StackId new_id(std::span<const model::Address> frames) {
+  uint64_t hash = 0x7469646d;
   for (const model::Address frame : frames) {
     hash = (hash ^ frame.value) * 0x9e3779b97f4a7c15u;
     hash ^= hash >> 29;
   }
   return model::StackId{hash == 0 ? 1 : hash};
+}
+
+using ByFrames = std::map<std::vector<model::Address>, model::StackId>;
+
+ByFrames index_by_frames(const std::vector<model::Stack>& stacks) {
+  ByFrames index;
+  for (const model::Stack& stack : stacks) index.emplace(stack.frames, stack.id);
+  return index;
 }
 
 std::size_t code_frames(const CodeRanges& code, const model::Stack& stack) {
@@ -84,7 +93,7 @@ void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_si
                   std::vector<model::Stack>& stacks) {
   std::unordered_map<model::StackId, std::size_t> index;
   for (std::size_t i = 0; i < stacks.size(); ++i) index.emplace(stacks[i].id, i);
-  bool changed = false;
+  std::optional<ByFrames> by_frames;  // made when the first stack has to be cut
   for (model::CallSite& site : call_sites) {
     const auto owner = code.find(site.owner);
     const auto found = index.find(site.stack);
@@ -92,16 +101,17 @@ void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_si
     const model::Stack& stack = stacks[found->second];
     const std::size_t kept = code_frames(owner->second, stack);
     if (kept == stack.frames.size()) continue;
+    if (!by_frames) by_frames = index_by_frames(stacks);
     model::Stack clean;
     clean.frames.assign(stack.frames.begin(),
                         stack.frames.begin() + static_cast<std::ptrdiff_t>(kept));
-    clean.id = id_of(clean.frames);
     clean.end = model::StackEnd::kBroken;
+    const auto [same, fresh] = by_frames->emplace(clean.frames, new_id(clean.frames));
+    clean.id = same->second;
     site.stack = clean.id;
-    changed = true;
-    if (index.emplace(clean.id, stacks.size()).second) stacks.push_back(std::move(clean));
+    if (fresh && index.emplace(clean.id, stacks.size()).second) stacks.push_back(std::move(clean));
   }
-  if (changed) call_sites = merged(std::move(call_sites));
+  if (by_frames) call_sites = merged(std::move(call_sites));
 }
 
 }  // namespace tidemark::collect

@@ -15,11 +15,10 @@
 #include <string_view>
 
 #include "support/unique_fd.h"
+#include "support/uprobe.h"
 
 namespace tidemark::kernel {
 namespace {
-
-constexpr uint32_t kAttachUprobeMulti = 48;  // BPF_TRACE_UPROBE_MULTI, Linux 6.6
 
 uint64_t as_u64(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer);
@@ -95,12 +94,6 @@ Fact probe_helper(int32_t helper, std::string_view name) {
   return {false, fmt::format("this kernel has no {}() for uprobe programs", name)};
 }
 
-struct UprobeMultiAttr {
-  uint32_t prog_fd, target_fd, attach_type, flags;
-  uint64_t path, offsets, ref_ctr_offsets, cookies;
-  uint32_t count, multi_flags, pid, unused;
-};
-
 // The error of a uprobe_multi link that can't succeed, for the reason that comes first in this
 // kernel.
 int try_uprobe_multi(const char* path, uint32_t pid) {
@@ -152,7 +145,6 @@ Facts probe_host() {
                                ? probe_uprobe_multi_pid()
                                : Fact{false, "there is no uprobe_multi to filter"};
   facts.task_storage = probe_helper(BPF_FUNC_task_storage_get, "bpf_task_storage_get");
-  facts.find_vma = probe_helper(BPF_FUNC_find_vma, "bpf_find_vma");
   facts.attach_cookie = probe_helper(BPF_FUNC_get_attach_cookie, "bpf_get_attach_cookie");
   return facts;
 }

@@ -25,7 +25,6 @@ struct Facts {
   Fact uprobe_multi;      // many uprobes by one link
   Fact uprobe_multi_pid;  // and its process filter means the process (broken in 6.6 to 6.9)
   Fact task_storage;      // bpf_task_storage_get() in uprobe programs
-  Fact find_vma;          // bpf_find_vma()
   Fact attach_cookie;     // bpf_get_attach_cookie()
 };
 

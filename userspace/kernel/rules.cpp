@@ -12,8 +12,6 @@ Result<HeapPlan> plan_heap(const Facts& facts) {
   plan.thread_state =
       facts.task_storage.present ? ThreadState::kTaskStorage : ThreadState::kHashByTid;
   plan.cookies = facts.attach_cookie.present ? Cookies::kAttached : Cookies::kByAddress;
-  // bpf_find_vma() takes the task from the same helper that task storage needs.
-  plan.find_vma = facts.find_vma.present && facts.task_storage.present;
   return plan;
 }
 
@@ -30,7 +28,6 @@ std::vector<Finding> describe(const Facts& facts) {
       row("uprobe_multi process filter", facts.uprobe_multi_pid,
           "only the target's memory gets probes"),
       row("task storage", facts.task_storage, "a thread's call is kept with the thread"),
-      row("bpf_find_vma", facts.find_vma, "a stack walk knows where the stack ends"),
   };
 }
 

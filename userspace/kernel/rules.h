@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "kernel/facts.h"
+#include "support/uprobe.h"
 
 namespace tidemark::kernel {
 
-enum class UprobeMethod { kMulti, kPerf };
 enum class ThreadState { kTaskStorage, kHashByTid };
 
 // How a probe knows which allocator it sits on: the kernel carries its cookie, or we note its
@@ -21,7 +21,6 @@ struct HeapPlan {
   UprobeMethod uprobes = UprobeMethod::kMulti;
   ThreadState thread_state = ThreadState::kTaskStorage;
   Cookies cookies = Cookies::kAttached;
-  bool find_vma = true;
 };
 
 // An error where the host cannot trace at all: one line with what to do.

@@ -100,6 +100,12 @@ void plan_library(std::size_t allocator, elf::Image& image, SiteChoice choice,
     const auto twin = std::ranges::find_if(plan.probes, [&](const HeapProbe& other) {
       return other.file == file && other.offset == probe->offset;
     });
+    if (twin != plan.probes.end() && twin->symbol.shape != symbol.shape) {
+      plan.absent.push_back(
+          {allocator, symbol,
+           fmt::format("lies where {} does, which is called in another way", twin->symbol.symbol)});
+      continue;
+    }
     if (twin != plan.probes.end()) probe->shared_with = twin->symbol.symbol;
     plan.probes.push_back(std::move(*probe));
   }

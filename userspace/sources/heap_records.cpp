@@ -43,8 +43,9 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   site.stack = model::StackId{key.stack_id};
   site.total_bytes = totals.total_bytes;
   site.total_count = totals.total_count;
-  site.freed_bytes = totals.freed_bytes;
-  site.freed_count = totals.freed_count;
+  // Copied while it changed: what is freed was allocated.
+  site.freed_bytes = std::min<uint64_t>(totals.freed_bytes, totals.total_bytes);
+  site.freed_count = std::min<uint64_t>(totals.freed_count, totals.total_count);
   index_.emplace(key, sites_.size());
   sites_.push_back(std::move(site));
 }
@@ -73,6 +74,7 @@ GenerationState to_generation(model::Generation generation, const tm_generation&
   GenerationState state;
   state.generation = generation;
   state.pid = model::Pid{static_cast<int32_t>(record.tgid)};
+  state.probes_lost = record.by_thread != 0;
   if (record.life == TM_LIFE_EXECED) state.life = GenerationState::Life::kExeced;
   if (record.life == TM_LIFE_EXITED) {
     state.life = GenerationState::Life::kExited;

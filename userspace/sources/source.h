@@ -41,6 +41,7 @@ struct GenerationState {
   model::Pid pid;
   Life life = Life::kRunning;
   std::optional<int> exit_code;  // as a shell says it
+  bool probes_lost = false;      // born by an exec that left the probes behind
 };
 
 // What a source saw so far; collect/ makes a Snapshot of it.
@@ -63,6 +64,8 @@ struct Window {
   uint64_t taken_ns = 0;
 };
 
+enum class Served { kAll, kMapsWanted };
+
 class Source {
  public:
   virtual ~Source() = default;
@@ -71,6 +74,10 @@ class Source {
   // An error says what is missing in this target and what to do.
   [[nodiscard]] virtual Status attach(const model::ProcessImage& target,
                                       model::Generation generation) = 0;
+  // A traced process has called exec and is this image now: whatever has to be probed anew is. An
+  // error tells why the new image is not traced (yet: its libraries may still be to come).
+  [[nodiscard]] virtual Status follow(const model::ProcessImage& image,
+                                      const GenerationState& state) = 0;
   // Called with every image that is read of a traced address space: at attach, about once a second,
   // after an exec.
   virtual void learn(model::Generation generation, const model::ProcessImage& image) = 0;
@@ -79,10 +86,13 @@ class Source {
   // Lets stacks be walked but nothing counted, so that what the walks need is known before the gate
   // opens.
   virtual void start_learning() = 0;
-  // Readable when the programs wait for an answer; then serve() gives it.
+  // Readable when the programs wait for an answer; then serve() gives it, or says that the maps
+  // have to be read first.
   [[nodiscard]] virtual int event_fd() const = 0;
-  [[nodiscard]] virtual Status serve() = 0;
+  [[nodiscard]] virtual Result<Served> serve() = 0;
   virtual void open_gate() = 0;
+  // New calls are not counted any more, those under way and frees still are.
+  virtual void drain() = 0;
   // Counts no more and detaches everything. Afterwards no program runs any more, so that collect()
   // gives exact final figures.
   virtual void stop() = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sources/unwind_rules.h"
 
+#include <algorithm>
+
 #include "support/target_file.h"
 
 namespace tidemark::sources {
@@ -39,14 +41,14 @@ std::shared_ptr<UnwindRules::Binary> UnwindRules::binary_of(model::Pid pid,
                                                             const model::Mapping& mapping) {
   const auto known = binaries_.find(mapping.file);
   if (known != binaries_.end()) return known->second;
-  std::shared_ptr<Binary> binary;
-  if (auto file = open_mapped_file(mapped_file(pid, mapping))) {
-    if (auto image = elf::Image::open(std::move(*file), mapping.path)) {
-      if (auto frames = elf::CallFrames::open(*image)) {
-        binary = std::make_shared<Binary>(std::move(*image), std::move(*frames));
-      }
-    }
-  }
+  auto file = open_mapped_file(mapped_file(pid, mapping));
+  auto image = file ? elf::Image::open(std::move(*file), mapping.path)
+                    : Result<elf::Image>(std::unexpected(file.error()));
+  auto frames = image ? elf::CallFrames::open(*image)
+                      : Result<elf::CallFrames>(std::unexpected(image.error()));
+  // Not remembered: another process may let us read the same file.
+  if (!frames) return nullptr;
+  auto binary = std::make_shared<Binary>(std::move(*image), std::move(*frames));
   binaries_.emplace(mapping.file, binary);
   return binary;
 }
@@ -62,12 +64,17 @@ std::vector<UnwindRules::Range> UnwindRules::learn(model::Generation owner,
     auto overlapped = regions.upper_bound(start);
     if (overlapped != regions.begin() && std::prev(overlapped)->second.end > start) --overlapped;
     while (overlapped != regions.end() && overlapped->first < end) {
-      const Region& old = overlapped->second;
-      const bool same_code =
-          old.file == mapping.file &&
-          overlapped->first - old.file_offset_bytes == start - mapping.file_offset_bytes;
-      if (!same_code) replaced.push_back({overlapped->first, old.end});
+      const uint64_t old_start = overlapped->first;
+      const Region old = overlapped->second;
+      const bool same_code = old.file == mapping.file &&
+                             old_start - old.file_offset_bytes == start - mapping.file_offset_bytes;
+      if (!same_code) replaced.push_back({std::max(old_start, start), std::min(old.end, end)});
       overlapped = regions.erase(overlapped);
+      if (old_start < start)
+        regions[old_start] = {start, old.file_offset_bytes, old.file, old.binary};
+      if (old.end > end) {
+        regions[end] = {old.end, old.file_offset_bytes + (end - old_start), old.file, old.binary};
+      }
     }
     regions[start] = {end, mapping.file_offset_bytes, mapping.file,
                       mapping.file.inode != 0 ? binary_of(image.pid, mapping) : nullptr};

@@ -84,6 +84,7 @@ ProcessStatus parse_status(std::string_view text) {
     if (key == "Name") status.name = value;
     if (key == "State" && !value.empty()) status.state = value.front();
     if (key == "Tgid") status.thread_group.value = parse_number<int32_t>(value).value_or(0);
+    if (key == "Threads") status.threads = parse_number<uint32_t>(value).value_or(0);
     if (key == "VmSize") status.has_memory = true;
     if (key == "RssAnon") status.rss_anon_bytes = kibibytes(value);
   });
@@ -100,6 +101,12 @@ Result<model::ProcessImage> read_process(model::Pid pid) {
   if (status.thread_group != pid) {
     return fail("{} is a thread of process {}: trace the process with -p {}", number,
                 status.thread_group.value, status.thread_group.value);
+  }
+  if (status.state == 'Z' && status.threads > 1) {
+    return fail(
+        "the main thread of process {} ({}) has exited while others run: the kernel sets no probes "
+        "through it; choose another process or restart this one under its supervisor",
+        number, status.name);
   }
   if (status.state == 'Z' || status.state == 'X') {
     return fail(

@@ -25,6 +25,7 @@ struct ProcessStatus {
   model::Pid thread_group;
   std::optional<uint64_t> rss_anon_bytes;  // RssAnon; a kernel thread has none
   bool has_memory = false;                 // VmSize is there
+  uint32_t threads = 0;
 };
 [[nodiscard]] ProcessStatus parse_status(std::string_view text);
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// HeapAttachments: the probes on the allocators of the traced processes, from plan to links, and
+// over an exec. Holds the BPF object's programs and maps, which must outlive it. Single-threaded.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bpfrt/link.h"
+#include "kernel/rules.h"
+#include "model/process.h"
+#include "model/snapshot.h"
+#include "sources/heap_probes.h"
+#include "sources/source.h"
+#include "support/result.h"
+
+struct bpf_map;
+struct bpf_object;
+
+namespace tidemark::sources {
+
+struct AttachmentMaps {
+  const bpf_map* cookies_by_address = nullptr;
+  const bpf_map* allocator_text = nullptr;
+  const bpf_map* hits = nullptr;
+};
+
+class HeapAttachments {
+ public:
+  HeapAttachments(bpf_object* object, const AttachmentMaps& maps, const kernel::HeapPlan& plan,
+                  SiteChoice choice)
+      : object_(object), maps_(maps), plan_(plan), choice_(choice) {}
+
+  // Puts probes on every allocator of the process, or on none.
+  [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
+  // After an exec: probes are on the files that had them already, unless they were lost; the others
+  // get theirs. Fails while the new image is still being put together: to be tried again then.
+  [[nodiscard]] Status follow(const model::ProcessImage& image, const GenerationState& state);
+  // The last to be attached first: entries before returns, so that no call is left without its
+  // return.
+  void detach();
+
+  [[nodiscard]] const std::vector<model::Coverage>& coverage() const { return coverage_; }
+  [[nodiscard]] std::vector<Collected::Use> read_uses() const;
+  // Execs after which probes came late.
+  [[nodiscard]] uint64_t late_probes() const { return late_probes_; }
+
+ private:
+  // One place that a probe was put on; its index is the number in the cookie.
+  struct Placed {
+    model::Pid pid;
+    model::FileId file;
+    std::size_t allocator = 0;
+    std::string module;
+    uint64_t file_offset_bytes = 0;
+    uint64_t cookie = 0;
+  };
+  // A generation's share in a probe: its hits lie between two readings of the counter.
+  struct Share {
+    uint32_t probe = 0;
+    uint64_t hits_before = 0;
+    std::optional<uint64_t> hits_at_end;
+  };
+
+  enum class Scope { kAllFiles, kNewFiles };
+  [[nodiscard]] Result<uint64_t> attach_probes(const model::ProcessImage& image,
+                                               const HeapProbePlan& plan, Scope scope);
+  [[nodiscard]] Status attach_points(std::string_view program, bpfrt::ProbeEnd end,
+                                     const bpfrt::UprobeTarget& target,
+                                     std::span<const bpfrt::UprobePoint> points);
+  [[nodiscard]] bool has_probes(model::Pid pid, const model::FileId& file) const;
+  void note_coverage(const HeapProbePlan& plan);
+  void note_addresses(const model::ProcessImage& image, model::Generation generation);
+  [[nodiscard]] uint64_t hits_of(uint32_t probe) const;
+
+  bpf_object* object_;
+  AttachmentMaps maps_;
+  kernel::HeapPlan plan_;
+  SiteChoice choice_;
+  struct Attached {
+    model::Pid pid;
+    bpfrt::Link link;
+  };
+  void detach_from(model::Pid pid);
+
+  std::vector<Attached> links_;
+  std::vector<Placed> placed_;
+  std::set<uint32_t> lost_;  // probes whose process was replaced under them
+  std::map<model::Generation, std::vector<Share>> shares_;
+  std::vector<model::Coverage> coverage_;
+  uint64_t late_probes_ = 0;
+};
+
+}  // namespace tidemark::sources

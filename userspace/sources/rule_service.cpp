@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sources/rule_service.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "bpfrt/map.h"
+
+namespace tidemark::sources {
+namespace {
+
+// Nonsense that the frame pointer led to is asked for as well and never known.
+constexpr std::size_t kMaxUnanswered = 4096;
+
+}  // namespace
+
+Result<std::unique_ptr<RuleService>> RuleService::open(const bpf_map* rules,
+                                                       const bpf_map* requests,
+                                                       uint32_t max_rules) {
+  std::unique_ptr<RuleService> service(new RuleService(rules, max_rules));
+  auto ring = bpfrt::RingBuffer::open(
+      requests, [raw = service.get()](const void* record, std::size_t size_bytes) {
+        tm_rule_key asked{};
+        if (size_bytes < sizeof(asked)) return;
+        std::memcpy(&asked, record, sizeof(asked));
+        raw->hear(asked);
+      });
+  if (!ring) return std::unexpected(ring.error());
+  service->requests_ = std::move(*ring);
+  return service;
+}
+
+Result<Served> RuleService::serve() {
+  served_ = Served::kAll;
+  if (auto consumed = requests_->consume(); !consumed) return std::unexpected(consumed.error());
+  return served_;
+}
+
+// A pc of 0 tells of a new owner.
+void RuleService::hear(const tm_rule_key& asked) {
+  const bool known =
+      asked.pc != 0 && unwind_.knows(model::Generation{asked.owner}, model::Address{asked.pc});
+  if (!known) {
+    served_ = Served::kMapsWanted;
+    if (asked.pc != 0) unanswered_.push_back(asked);
+    if (unanswered_.size() > kMaxUnanswered) unanswered_.pop_front();
+  }
+  if (asked.pc != 0) answer(asked);
+}
+
+// A rule that can't be written stays pending, and the walk goes along the frame pointer there.
+void RuleService::answer(const tm_rule_key& asked) {
+  // What led nowhere makes room for what may lead somewhere.
+  if (given_ >= max_rules_ / 4 * 3) {
+    drop_rules([](const tm_rule_key&, const tm_rule& rule) { return rule.kind == TM_RULE_NONE; });
+  }
+  const tm_rule rule = unwind_.rule_for(model::Generation{asked.owner}, model::Address{asked.pc});
+  if (bpfrt::put(rules_, asked, rule)) ++given_;
+}
+
+// Between the change of the code and this, up to a second, stacks through it may be wrong.
+void RuleService::learn(model::Generation owner, const model::ProcessImage& image) {
+  const auto replaced = unwind_.learn(owner, image);
+  replaced_code_ += replaced.size();
+  if (!replaced.empty()) {
+    drop_rules([&](const tm_rule_key& key, const tm_rule&) {
+      return key.owner == owner.value &&
+             std::ranges::any_of(replaced, [&](const UnwindRules::Range& range) {
+               return key.pc > range.start && key.pc <= range.end;
+             });
+    });
+  }
+  for (const tm_rule_key& asked : std::exchange(unanswered_, {})) {
+    if (asked.owner != owner.value) {
+      unanswered_.push_back(asked);
+    } else if (unwind_.knows(owner, model::Address{asked.pc})) {
+      answer(asked);
+    }
+  }
+}
+
+void RuleService::forget(model::Generation owner) {
+  drop_rules([&](const tm_rule_key& key, const tm_rule&) { return key.owner == owner.value; });
+}
+
+template <typename Condition>
+void RuleService::drop_rules(Condition condition) {
+  std::vector<tm_rule_key> dropped;
+  uint64_t seen = 0;
+  const auto read = bpfrt::for_each_entry<tm_rule_key, tm_rule>(
+      rules_, [&](const tm_rule_key& key, const tm_rule& rule) {
+        ++seen;
+        if (condition(key, rule)) dropped.push_back(key);
+      });
+  if (!read) return;  // they stay; the next look drops them
+  for (const tm_rule_key& key : dropped) bpfrt::erase(rules_, key);
+  given_ = seen - dropped.size();
+}
+
+}  // namespace tidemark::sources
