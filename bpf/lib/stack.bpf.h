@@ -140,7 +140,7 @@ static __always_inline u64 keep_stack(u64 id, const struct tm_stack *stack, u64 
 
 	if (error == 0 || error == -EEXIST /* known already */)
 		return id;
-	count_event(TM_COUNTER_stacks_full, size);
+	count_event(error == -E2BIG ? TM_COUNTER_stacks_full : TM_COUNTER_updates_refused, size);
 	return 0;
 }
 

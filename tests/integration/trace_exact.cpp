@@ -61,7 +61,7 @@ TEST_CASE("trace_exact_under_address_reuse") {
 // The same frames[0] below two callers is two call sites.
 TEST_CASE("trace_exact_two_callers_of_one_site") {
   if (cannot_trace()) return;
-  Target target("ledger", {"2", "20000", "9"});
+  Target target("ledger", {"2", "200000", "9"});
   Trace trace({"-p", target.pid_text(), "--exact", "--quiet"});
   trace.wait_until_tracing();
   const Json ledger = target.run();

@@ -41,13 +41,26 @@ void Collector::note_image(model::Generation generation, const model::ProcessIma
 Status Collector::add_target(model::Pid pid) {
   const auto image = readers_.process(pid);
   if (!image) return std::unexpected(image.error());
-  const model::Generation generation{
-      known_.empty() ? 1 : known_.rbegin()->first.value + 1};  // 0 is the kernel
+  const auto generation = next_generation();
+  if (!generation) return std::unexpected(generation.error());
   for (const auto& source : sources_) {
-    if (auto attached = source->attach(*image, generation); !attached) return attached;
+    if (auto attached = source->attach(*image, *generation); !attached) return attached;
   }
-  note_image(generation, *image, known_[generation]);
+  note_image(*generation, *image, known_[*generation]);
   return {};
+}
+
+// Behind those that we gave and those that the sources gave to processes which called exec
+// meanwhile. 0 is the kernel.
+Result<model::Generation> Collector::next_generation() const {
+  uint32_t last = known_.empty() ? 0 : known_.rbegin()->first.value;
+  for (const auto& source : sources_) {
+    const auto states = source->generations();
+    if (!states) return std::unexpected(states.error());
+    for (const sources::GenerationState& state : *states)
+      last = std::max(last, state.generation.value);
+  }
+  return model::Generation{last + 1};
 }
 
 void Collector::start_learning() {

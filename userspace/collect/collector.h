@@ -62,6 +62,7 @@ class Collector {
     std::string not_followed;  // why
   };
 
+  [[nodiscard]] Result<model::Generation> next_generation() const;
   void read_resident_sets();
   [[nodiscard]] Status refresh_from(sources::Source& source,
                                     const std::map<model::Generation, bool>& running_before);

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a stack is walked, by rule and along the frame pointer. The frame of the allocator's caller
+// begins at `base`, where its stack pointer stands when it calls:
+//
+//     base + 24   return address   <- CFA = base + 32
+//     base + 16   saved frame pointer
+//     base        locals
+#include <doctest/doctest.h>
+
+#include <bit>
+
+#include "trace.h"
+
+using namespace tidemark::bpf_host;
+using Frames = std::vector<uint64_t>;
+
+namespace {
+
+constexpr tm_rule kBottomRule{
+    .cfa_offset = 0, .fp_offset = 0, .kind = TM_RULE_BOTTOM, .saves_fp = 0, .unused = {}};
+
+tm_rule kind_only(tm_rule_kind kind) {
+  tm_rule rule = kBottomRule;
+  rule.kind = static_cast<uint8_t>(kind);
+  return rule;
+}
+
+tm_rule cfa_rule(tm_rule_kind base, int32_t cfa_offset) {
+  tm_rule rule = kind_only(base);
+  rule.cfa_offset = cfa_offset;
+  return rule;
+}
+
+tm_rule saving_rule(tm_rule_kind base, int32_t cfa_offset, int32_t fp_offset) {
+  tm_rule rule = cfa_rule(base, cfa_offset);
+  rule.fp_offset = fp_offset;
+  rule.saves_fp = 1;
+  return rule;
+}
+
+// One allocation at 0xa000 from 0x1001, whose frame begins at `base`.
+struct Walk : Trace {
+  uint64_t base = main.sp;
+
+  void word(uint64_t offset, uint64_t value) { kernel.write(base + offset, value); }
+  Frames frames() {
+    main.malloc(1, 0xa000);
+    return frames_of(0xa000);
+  }
+  tm_stack_end end() { return end_of(0xa000); }
+};
+
+}  // namespace
+
+TEST_CASE("walk: by a stack-pointer rule") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 32));
+  walk.put_rule(0x2001, cfa_rule(TM_RULE_SP, 16));
+  walk.put_rule(0x3001, kBottomRule);
+  walk.word(24, 0x2001);
+  walk.word(40, 0x3001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+  CHECK(walk.end() == TM_STACK_BOTTOM);
+  CHECK(walk.asked().empty());
+  CHECK(walk.counted_only({}));
+}
+
+TEST_CASE("walk: by a frame-pointer rule, the stack pointer is not looked at") {
+  Walk walk;
+  walk.main.fp = walk.base + 64;
+  walk.put_rule(0x1001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.put_rule(0x3001, kBottomRule);
+  walk.word(64, walk.base + 128);
+  walk.word(72, 0x2001);
+  walk.word(136, 0x3001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+  CHECK(walk.end() == TM_STACK_BOTTOM);
+}
+
+TEST_CASE("walk: a frame pointer that was not saved stays in its register") {
+  Walk walk;
+  walk.main.fp = walk.base + 64;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 32));
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.put_rule(0x3001, kBottomRule);
+  walk.word(16, 0xdead0);
+  walk.word(24, 0x2001);
+  walk.word(72, 0x3001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+}
+
+TEST_CASE("walk: a frame pointer that was saved at another place") {
+  Walk walk;
+  walk.put_rule(0x1001, saving_rule(TM_RULE_SP, 48, -40));
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.put_rule(0x3001, kBottomRule);
+  walk.word(8, walk.base + 96);
+  walk.word(32, 0xdead0);
+  walk.word(40, 0x2001);
+  walk.word(104, 0x3001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+}
+
+TEST_CASE("walk: a frame pointer saved where nothing can be read cuts the stack") {
+  Walk walk;
+  walk.put_rule(0x1001, saving_rule(TM_RULE_SP, 48, -0x100000));
+  walk.word(40, 0x2001);
+  CHECK(walk.frames() == Frames{0x1001});
+  CHECK(walk.end() == TM_STACK_BROKEN);
+}
+
+TEST_CASE("walk: along the chain of frame pointers") {
+  Walk walk;
+  walk.main.fp = walk.base + 32;
+  walk.word(32, walk.base + 96);
+  walk.word(40, 0x2001);
+  walk.word(96, 0);
+  walk.word(104, 0x3001);
+  SUBCASE("where a rule says so") {
+    for (const uint64_t pc : {0x1001, 0x2001, 0x3001}) walk.put_rule(pc, kind_only(TM_RULE_CHAIN));
+    CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+    CHECK(walk.asked().empty());
+  }
+  SUBCASE("while the rules are asked for") {
+    CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+    CHECK(walk.asked() == Frames{0x1001, 0x2001, 0x3001});
+  }
+  SUBCASE("while they are pending") {
+    for (const uint64_t pc : {0x1001, 0x2001, 0x3001})
+      walk.put_rule(pc, kind_only(TM_RULE_PENDING));
+    CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+    CHECK(walk.asked().empty());
+  }
+  CHECK(walk.end() == TM_STACK_BROKEN);  // at a frame pointer of 0
+}
+
+TEST_CASE("walk: a rule is asked for once for each address") {
+  Walk walk;
+  walk.main.fp = walk.base + 32;
+  walk.word(32, 0);
+  walk.word(40, 0x2001);
+  walk.main.malloc(1, 0xa000);
+  walk.main.malloc(1, 0xb000);
+  walk.other.malloc(1, 0xc000);
+  CHECK(walk.asked() == Frames{0x1001, 0x2001});
+  walk.main.caller = 0x5001;
+  walk.main.malloc(1, 0xd000);
+  CHECK(walk.asked() == Frames{0x1001, 0x2001, 0x5001});
+}
+
+TEST_CASE("walk: a request that found no room is counted and made again") {
+  Walk walk;
+  walk.kernel.ring_room = 0;
+  walk.main.malloc(1, 0xa000);
+  CHECK(walk.counted_only({{TM_COUNTER_rules_full, {1, 0}}}));
+  walk.kernel.ring_room = 1;
+  walk.main.malloc(1, 0xb000);
+  CHECK(walk.asked() == Frames{0x1001});
+  CHECK(walk.counted_only({{TM_COUNTER_rules_full, {1, 0}}}));
+}
+
+TEST_CASE("walk: a full table of rules is counted, the chain serves") {
+  Walk walk;
+  walk.kernel.table("rules").set_capacity(1);
+  walk.main.fp = walk.base + 32;
+  walk.word(40, 0x2001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001});
+  CHECK(walk.asked() == Frames{0x1001});
+  CHECK(walk.counted_only({{TM_COUNTER_rules_full, {1, 0}}}));
+}
+
+TEST_CASE("walk: what ends it at once") {
+  Walk walk;
+  walk.main.fp = walk.base + 32;
+  walk.word(40, 0x2001);
+  tm_stack_end expected = TM_STACK_BROKEN;
+  SUBCASE("nothing called this") {
+    walk.put_rule(0x1001, kBottomRule);
+    expected = TM_STACK_BOTTOM;
+  }
+  SUBCASE("no code") {
+    walk.put_rule(0x1001, kind_only(TM_RULE_NONE));
+  }
+  SUBCASE("a return address of 0") {
+    walk.word(40, 0);
+    expected = TM_STACK_BOTTOM;
+  }
+  SUBCASE("a frame pointer of 0: it may as well be a number") {
+    walk.main.fp = 0;
+  }
+  SUBCASE("a CFA where the stack pointer stands") {
+    walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 0));
+  }
+  SUBCASE("a CFA below") {
+    walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, -32));
+  }
+  SUBCASE("a CFA that is no multiple of 8") {
+    walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 44));
+  }
+  SUBCASE("a CFA in memory that cannot be read") {
+    walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 0x10000));
+  }
+  SUBCASE("a frame pointer that points down") {
+    walk.main.fp = walk.base - 64;
+  }
+  SUBCASE("a frame pointer to anywhere") {
+    walk.main.fp = 0x1234567890;
+  }
+  CHECK(walk.frames() == Frames{0x1001});
+  CHECK(walk.end() == expected);
+}
+
+TEST_CASE("walk: frames may lie 8 MiB apart, not more") {
+  Walk walk;
+  constexpr int32_t kLimit = 8 << 20;
+  // The caller's stack pointer stands where its locals begin.
+  walk.kernel.add_memory(walk.base + 0x100000, walk.base + 0x1000000);
+  walk.word(kLimit - 8, 0x2001);
+  walk.word(kLimit, 0x3001);
+  walk.put_rule(0x2001, kBottomRule);
+  walk.put_rule(0x3001, kBottomRule);
+  SUBCASE("the farthest") {
+    walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, kLimit));
+    CHECK(walk.frames() == Frames{0x1001, 0x2001});
+    CHECK(walk.end() == TM_STACK_BOTTOM);
+  }
+  SUBCASE("one word more") {
+    walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, kLimit + 8));
+    CHECK(walk.frames() == Frames{0x1001});
+    CHECK(walk.end() == TM_STACK_BROKEN);
+  }
+}
+
+TEST_CASE("walk: a thread that moves to another stack is followed there") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 32));
+  walk.put_rule(0x2001, kBottomRule);
+  CHECK(walk.frames() == Frames{0x1001});
+  constexpr uint64_t kCoroutine = 0x600000;
+  walk.kernel.add_memory(kCoroutine, kCoroutine + 0x1000);
+  walk.main.sp = kCoroutine + 0x800;
+  walk.kernel.write(kCoroutine + 0x818, 0x2001);
+  walk.main.malloc(1, 0xb000);
+  CHECK(walk.frames_of(0xb000) == Frames{0x1001, 0x2001});
+}
+
+TEST_CASE("walk: 127 frames are kept, innermost first") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 8));
+  Frames expected{0x1001};
+  uint64_t total = 0;
+  SUBCASE("126 callers") {
+    total = 127;
+  }
+  SUBCASE("more") {
+    total = 200;
+  }
+  for (uint64_t i = 1; i < total; ++i) {
+    const uint64_t pc = 0x100000 + i;
+    walk.word(8 * (i - 1), pc);
+    walk.put_rule(pc, cfa_rule(TM_RULE_SP, 8));
+    if (expected.size() < TM_STACK_DEPTH) expected.push_back(pc);
+  }
+  CHECK(walk.frames() == expected);
+  CHECK(walk.end() == TM_STACK_DEPTH_LIMIT);
+}
+
+TEST_CASE("walk: stacks that differ have other ids, equal ones the same") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 8));
+  walk.put_rule(0x2001, kBottomRule);
+  walk.put_rule(0x3001, kBottomRule);
+  walk.word(0, 0x2001);
+  walk.main.malloc(1, 0xa000);
+  walk.main.malloc(1, 0xb000);
+  walk.word(0, 0x3001);
+  walk.main.malloc(1, 0xc000);
+  walk.put_rule(0x3001, kind_only(TM_RULE_NONE));
+  walk.main.malloc(1, 0xd000);
+  const auto id = [&](uint64_t address) { return walk.block(address).site.stack_id; };
+  CHECK(id(0xa000) == id(0xb000));
+  CHECK(id(0xa000) != id(0xc000));
+  CHECK(id(0xc000) != id(0xd000));  // the same frames, but cut
+  CHECK(walk.kernel.table("stacks").size() == 3);
+}
+
+TEST_CASE("walk: a return address that cannot be read is a frame of 0, and still a call site") {
+  Walk walk;
+  const tm_cookie cookie{.probe = 0, .allocator = 0, .stack_words = 0, .valid = 1, .unused = {}};
+  const auto raw = std::bit_cast<uint64_t>(cookie);
+  walk.kernel.run(heap_malloc, walk.main.task, {.sp = 0x10, .arguments = {5, 0, 0}}, raw);
+  walk.kernel.run(heap_return, walk.main.task, {.sp = 0x18, .result = 0xa000}, 0);
+  CHECK(walk.live() == Totals{5, 1});
+  CHECK(walk.frames_of(0xa000) == Frames{0});
+  CHECK(walk.adds_up());
+}

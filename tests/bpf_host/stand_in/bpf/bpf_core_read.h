@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stands in for libbpf's header of this name: kernel memory is the host's own, so a read is a
+// dereference.
+#ifndef __BPF_CORE_READ_H__
+#define __BPF_CORE_READ_H__
+
+#define BPF_CORE_READ_1(source, a) ((source)->a)
+#define BPF_CORE_READ_2(source, a, b) ((source)->a->b)
+#define BPF_CORE_READ_CHOOSE(a, b, chosen, ...) chosen
+#define BPF_CORE_READ(source, ...) \
+  BPF_CORE_READ_CHOOSE(__VA_ARGS__, BPF_CORE_READ_2, BPF_CORE_READ_1, 0)(source, __VA_ARGS__)
+
+#endif
