@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "report/names.h"
 #include "report/reporters.h"
 
 namespace tidemark::report {
@@ -69,24 +70,6 @@ class Document {
   bool one_line_;
   std::string out_;
 };
-
-std::string_view name_of(model::Kind kind) {
-  switch (kind) {
-    case model::Kind::kHeap:
-      return "heap";
-    case model::Kind::kMapping:
-      return "mapping";
-    case model::Kind::kSlab:
-      return "slab";
-    case model::Kind::kPage:
-      return "page";
-    case model::Kind::kVmalloc:
-      return "vmalloc";
-    case model::Kind::kPercpu:
-      return "percpu";
-  }
-  return "heap";
-}
 
 std::string_view name_of(StackState state) {
   switch (state) {
@@ -204,7 +187,7 @@ Json frame_json(const model::Frame& frame) {
 Json call_site_json(const CallSiteRow& row) {
   Json frames = Json::array();
   for (const model::Frame& frame : row.frames) frames.push_back(frame_json(frame));
-  return {{"kind", name_of(row.kind)},
+  return {{"kind", kind_name(row.kind)},
           {"pid", or_null(row.pid)},
           {"comm", or_null(row.comm)},
           {"live_bytes", row.live_bytes},

@@ -133,4 +133,22 @@ std::string brief_name(const model::Frame& frame, std::size_t width) {
   return fmt::format("{} ({})", name, printable(base_name(frame.module)));
 }
 
+std::string_view kind_name(model::Kind kind) {
+  switch (kind) {
+    case model::Kind::kHeap:
+      return "heap";
+    case model::Kind::kMapping:
+      return "mapping";
+    case model::Kind::kSlab:
+      return "slab";
+    case model::Kind::kPage:
+      return "page";
+    case model::Kind::kVmalloc:
+      return "vmalloc";
+    case model::Kind::kPercpu:
+      return "percpu";
+  }
+  return "heap";
+}
+
 }  // namespace tidemark::report

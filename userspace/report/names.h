@@ -9,11 +9,15 @@
 #include <string_view>
 
 #include "model/frame.h"
+#include "model/ids.h"
 
 namespace tidemark::report {
 
 // Control characters and bytes that are not UTF-8 become '?'.
 [[nodiscard]] std::string printable(std::string_view text);
+
+// As in JSON: "heap", "mapping", ...
+[[nodiscard]] std::string_view kind_name(model::Kind kind);
 
 // At most `width` characters: arguments go first, then template arguments, then the middle.
 [[nodiscard]] std::string shorten_name(std::string_view name, std::size_t width);

@@ -244,31 +244,13 @@ std::string frame_text(const model::Frame& frame) {
   return shorten_name(printable(*frame.function), room) + offset + module + place;
 }
 
-std::string_view kind_text(model::Kind kind) {
-  switch (kind) {
-    case model::Kind::kHeap:
-      return "heap";
-    case model::Kind::kMapping:
-      return "mapping";
-    case model::Kind::kSlab:
-      return "slab";
-    case model::Kind::kPage:
-      return "page";
-    case model::Kind::kVmalloc:
-      return "vmalloc";
-    case model::Kind::kPercpu:
-      return "percpu";
-  }
-  return "";
-}
-
 // Whose call site, where that is not the same for all of them.
 std::string whose(const CallSiteRow& row, bool many_owners) {
   std::string text;
   if (many_owners && row.pid)
     text = fmt::format("{} ({})", printable(row.comm.value_or("?")), *row.pid);
   if (row.kind != model::Kind::kHeap) {
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", kind_text(row.kind));
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", kind_name(row.kind));
   }
   if (many_owners && row.allocator) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", printable(*row.allocator));
