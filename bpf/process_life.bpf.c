@@ -3,6 +3,7 @@
  * The lives of the traced address spaces: exec starts a new generation, exit ends the last one.
  * What was counted stays under the generation that it belongs to.
  */
+#include <linux/errno.h>
 #include "lib/filter.bpf.h"
 #include "lib/thread.bpf.h"
 
@@ -29,6 +30,25 @@ static __always_inline void end_generation(const struct tm_selected *chosen, u32
 		bpf_map_delete_elem(&owners, &mm);
 }
 
+/*
+ * A number that no other generation has. Kernels before 5.12 have no addition that returns the old
+ * value, so two execs at the same time may read the same number: the insert decides whose it is.
+ */
+static __always_inline u32 begin_generation(const struct tm_generation *born)
+{
+	u32 generation = 0;
+	int error = -EEXIST;
+
+	for (u32 tries = 0; tries < 16 && error == -EEXIST; tries++) {
+		generation = next_generation;
+		__sync_fetch_and_add(&next_generation, 1);
+		error = bpf_map_update_elem(&generations, &generation, born, BPF_NOEXIST);
+	}
+	if (error)
+		count_event(TM_COUNTER_updates_refused, 0);
+	return generation;
+}
+
 /* TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm) */
 SEC("?raw_tp/sched_process_exec")
 int life_exec(struct bpf_raw_tracepoint_args *ctx)
@@ -44,9 +64,7 @@ int life_exec(struct bpf_raw_tracepoint_args *ctx)
 	end_generation(chosen, TM_LIFE_EXECED, 0);
 	/* The leader's task is gone then, and the probes with it. */
 	born.by_thread = (u32)ctx->args[1] != tgid;
-	generation = __sync_fetch_and_add(&next_generation, 1);
-	if (bpf_map_update_elem(&generations, &generation, &born, BPF_NOEXIST))
-		count_event(TM_COUNTER_updates_refused, 0);
+	generation = begin_generation(&born);
 	chosen->mm = 0;
 	chosen->generation = generation;
 	/* So that the new image is looked at before it has done much. If it is lost, the next look

@@ -41,6 +41,13 @@ static __always_inline void stay_on_kernel_stack(void *ctx)
 		bpf_tail_call(ctx, &no_programs, 0);
 }
 
+/*
+ * Results of bpf_map_update_elem() and bpf_map_delete_elem() go into an int: until 6.4
+ * the kernel's functions, which the
+ * verifier calls in place of the helpers, returned one, so that an error fills the lower half of
+ * the register only and is no negative long.
+ */
+
 /* bpf_get_attach_cookie(): 7adfc6c9b315 "bpf: Add bpf_get_attach_cookie() BPF helper to access
  * bpf_cookie value", Linux 5.15. */
 const volatile bool have_attach_cookie __weak = true;

@@ -115,7 +115,9 @@ static __always_inline void count_event(enum tm_counter counter, u64 bytes)
 	if (!slot)
 		return;
 	__sync_fetch_and_add(&slot->count, 1);
-	__sync_fetch_and_add(&slot->bytes, bytes);
+	/* clang makes an atomic "or" of an addition of 0, which kernels have since 5.12. */
+	if (bytes)
+		__sync_fetch_and_add(&slot->bytes, bytes);
 }
 
 /* A struct tm_cookie; all zero, so not valid, where it is not known. */

@@ -30,7 +30,7 @@ static __noinline int request_rule(u64 pc, u32 owner)
 {
 	struct tm_rule_key key = {.pc = pc, .owner = owner};
 	struct tm_rule pending = {.kind = TM_RULE_PENDING};
-	long error = bpf_map_update_elem(&rules, &key, &pending, BPF_NOEXIST);
+	int error = bpf_map_update_elem(&rules, &key, &pending, BPF_NOEXIST);
 
 	if (error == -EEXIST)
 		return 0;
@@ -136,7 +136,7 @@ static __noinline u64 walk_user_stack(struct tm_stack *stack, const struct walk_
  * if the table is full. */
 static __always_inline u64 keep_stack(u64 id, const struct tm_stack *stack, u64 size)
 {
-	long error = bpf_map_update_elem(&stacks, &id, stack, BPF_NOEXIST);
+	int error = bpf_map_update_elem(&stacks, &id, stack, BPF_NOEXIST);
 
 	if (error == 0 || error == -EEXIST /* known already */)
 		return id;

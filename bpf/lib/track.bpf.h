@@ -44,7 +44,7 @@ static __always_inline u32 take_block(u32 owner, u64 address, struct tm_block *t
 {
 	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
 	struct tm_block *block = bpf_map_lookup_elem(&blocks, &key);
-	long error;
+	int error;
 
 	if (!block)
 		return NOT_THERE;
@@ -72,7 +72,7 @@ static __noinline bool drop_block(u32 owner, u64 address, u32 counter)
 	return true;
 }
 
-static __always_inline long insert_block(u32 owner, u64 address, const struct tm_block *block)
+static __always_inline int insert_block(u32 owner, u64 address, const struct tm_block *block)
 {
 	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
 
@@ -83,7 +83,7 @@ static __noinline int record_block(struct thread_state *thread, u64 address, u64
 {
 	struct tm_site *site;
 	struct tm_block block = {};
-	long error;
+	int error;
 
 	if (!thread)
 		return 0;
@@ -160,7 +160,7 @@ static __noinline int count_inner_call(const struct thread_state *thread, u64 sp
 static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
 {
 	struct tm_site empty = {};
-	long error;
+	int error;
 
 	thread->site_lost = 0;
 	thread->site.stack_id = stack_id;
