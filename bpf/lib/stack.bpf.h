@@ -17,6 +17,8 @@
 
 /* How far one frame of a stack may lie from the last: larger ones are taken for nonsense. */
 #define FRAME_SPAN_LIMIT (8UL << 20)
+/* Frames that walk_stride() takes at a time. */
+#define WALK_STRIDE 8
 
 /* Mixes a word into a 64-bit hash; the multiplier is 2^64 divided by the golden ratio. */
 static __always_inline u64 mix(u64 hash, u64 word)
@@ -41,13 +43,6 @@ static __noinline int request_rule(u64 pc, u32 owner)
 	}
 	return 0;
 }
-
-/* One position of the walk: the code at `pc` runs with these stack and frame pointers. */
-struct position {
-	u64 pc;
-	u64 sp;
-	u64 fp;
-};
 
 /*
  * One step outwards. By the rule of `pc` where there is one, else along the frame pointer.
@@ -97,38 +92,60 @@ static __always_inline u32 step(struct position *at, u32 owner)
 	return TM_STACK_DEPTH_LIMIT;
 }
 
-/* Where a walk begins: in the allocator's caller. */
-struct walk_start {
-	struct position at;
-	u32 owner;
-};
-
-/* Walks outwards into `stack`, the allocator's caller as its innermost frame; returns the stack's
- * id, never 0. */
-static __noinline u64 walk_user_stack(struct tm_stack *stack, const struct walk_start *start)
+/*
+ * The next frames of the running thread's walk; 0 while there may be more. Global, and without
+ * arguments (5.10 takes no pointers there): the verifier then goes through it once for each
+ * program, not once for each frame.
+ */
+__weak __noinline int walk_stride(void)
 {
+	struct thread_state *thread = running_thread(false);
 	struct position at;
 	u64 hash;
-	u32 owner, depth = 1;
-	u32 end = TM_STACK_DEPTH_LIMIT;
+	u32 owner, depth, end = TM_STACK_DEPTH_LIMIT;
 
-	if (!stack || !start)
-		return 0;
-	at = start->at;
-	owner = start->owner;
-	hash = mix(1, at.pc);
-	stack->frames[0] = at.pc;
-	for (u32 i = 1; i < TM_STACK_DEPTH; i++) {
+	if (!thread)
+		return 1;
+	at = thread->walk.at;
+	hash = thread->walk.hash;
+	owner = thread->walk.owner;
+	depth = thread->stack.depth;
+	for (u32 i = 0; i < WALK_STRIDE; i++) {
 		end = step(&at, owner);
 		if (end != TM_STACK_DEPTH_LIMIT)
 			break;
-		stack->frames[i] = at.pc;
+		/* Kept from clang, which would bound another register than the one it adds. */
+		barrier_var(depth);
+		if (depth >= TM_STACK_DEPTH)
+			break;
+		thread->stack.frames[depth] = at.pc;
 		hash = mix(hash, at.pc);
-		depth = i + 1;
+		depth++;
 	}
-	stack->depth = depth;
-	stack->end = end;
-	hash = mix(hash, end);
+	thread->walk.at = at;
+	thread->walk.hash = hash;
+	thread->stack.depth = depth;
+	thread->stack.end = end;
+	return end != TM_STACK_DEPTH_LIMIT;
+}
+
+/*
+ * Walks outwards into the thread's `stack`, from `walk` on: the allocator's caller, which becomes
+ * the innermost frame. Returns the stack's id, never 0.
+ */
+static __always_inline u64 walk_user_stack(struct thread_state *thread)
+{
+	u64 hash;
+
+	thread->walk.hash = mix(1, thread->walk.at.pc);
+	thread->stack.frames[0] = thread->walk.at.pc;
+	thread->stack.depth = 1;
+	thread->stack.end = TM_STACK_DEPTH_LIMIT;
+	for (u32 i = 0; i < TM_STACK_DEPTH; i += WALK_STRIDE) {
+		if (walk_stride())
+			break;
+	}
+	hash = mix(thread->walk.hash, thread->stack.end);
 	return hash ? hash : 1;
 }
 

@@ -15,6 +15,21 @@ enum call_shape {
 	SHAPE_MEMPTR = 2,  /* behind the first argument; the result is an error code */
 };
 
+/* One position of a walk: the code at `pc` runs with these stack and frame pointers. */
+struct position {
+	u64 pc;
+	u64 sp;
+	u64 fp;
+};
+
+/* A walk that is under way; `hash` is of the frames so far. */
+struct walk {
+	struct position at;
+	u64 hash;
+	u32 owner;
+	u32 unused;
+};
+
 /* A thread's pending outermost call, and the room in which its stack is put together. */
 struct thread_state {
 	u64 sp; /* entry stack pointer of the call; 0: none pending */
@@ -29,6 +44,7 @@ struct thread_state {
 	u8 have_old;
 	u8 site_lost;
 	u8 unused[6];
+	struct walk walk;
 	struct tm_stack stack;
 };
 

@@ -194,7 +194,6 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 						  u32 shape)
 {
 	union cookie cookie = {.raw = raw_cookie};
-	struct walk_start start = {};
 	struct thread_state *thread;
 	u32 owner = current_owner();
 	u64 sp, caller, stack_id;
@@ -216,11 +215,11 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 		count_event(TM_COUNTER_abandoned_calls, thread->size);
 		restore_old_block(thread);
 	}
-	start.at.pc = caller;
-	start.at.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
-	start.at.fp = USER_FP(ctx);
-	start.owner = owner;
-	stack_id = walk_user_stack(&thread->stack, &start);
+	thread->walk.at.pc = caller;
+	thread->walk.at.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
+	thread->walk.at.fp = USER_FP(ctx);
+	thread->walk.owner = owner;
+	stack_id = walk_user_stack(thread);
 	if (gate_state != TM_GATE_OPEN)
 		return NULL;
 	thread->sp = sp;

@@ -2,6 +2,7 @@
 #include "kernel/facts.h"
 
 #include <linux/bpf.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -35,6 +36,18 @@ struct LoadResult {
   std::string log;
 };
 
+// Until 5.11 what BPF takes counts as locked memory, of all processes of a user together, and EPERM
+// says that it is too much. libbpf raises the limit too, but only when it loads its first object.
+bool raise_locked_memory_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
+  const rlimit none{RLIM_INFINITY, RLIM_INFINITY};
+  if (::setrlimit(RLIMIT_MEMLOCK, &none) == 0) return true;
+  if (limit.rlim_cur == limit.rlim_max) return false;
+  limit.rlim_cur = limit.rlim_max;
+  return ::setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+}
+
 LoadResult load_program(std::span<const bpf_insn> code, uint32_t attach_type, bool want_log) {
   std::array<char, 4096> log{};
   bpf_attr attr;
@@ -50,8 +63,10 @@ LoadResult load_program(std::span<const bpf_insn> code, uint32_t attach_type, bo
     attr.log_level = 1;
   }
   LoadResult result;
-  result.fd = UniqueFd(bpf_call(BPF_PROG_LOAD, attr));
-  if (!result.fd.valid()) result.error = errno;
+  int fd = bpf_call(BPF_PROG_LOAD, attr);
+  if (fd < 0 && errno == EPERM && raise_locked_memory_limit()) fd = bpf_call(BPF_PROG_LOAD, attr);
+  if (fd < 0) result.error = errno;
+  result.fd = UniqueFd(fd);
   result.log = log.data();
   return result;
 }
