@@ -3,7 +3,6 @@
  * The lives of the traced address spaces: exec starts a new generation, exit ends the last one.
  * What was counted stays under the generation that it belongs to.
  */
-#include <linux/errno.h>
 #include "lib/filter.bpf.h"
 #include "lib/thread.bpf.h"
 
@@ -30,23 +29,11 @@ static __always_inline void end_generation(const struct tm_selected *chosen, u32
 		bpf_map_delete_elem(&owners, &mm);
 }
 
-/*
- * A number that no other generation has. Kernels before 5.12 have no addition that returns the old
- * value, so two execs at the same time may read the same number: the insert decides whose it is.
- */
-static __always_inline u32 begin_generation(const struct tm_generation *born)
+static __always_inline void tell(u32 tgid, u32 kind)
 {
-	u32 generation = 0;
-	int error = -EEXIST;
+	struct tm_news news = {.tgid = tgid, .kind = kind};
 
-	for (u32 tries = 0; tries < 16 && error == -EEXIST; tries++) {
-		generation = next_generation;
-		__sync_fetch_and_add(&next_generation, 1);
-		error = bpf_map_update_elem(&generations, &generation, born, BPF_NOEXIST);
-	}
-	if (error)
-		count_event(TM_COUNTER_updates_refused, 0);
-	return generation;
+	bpf_ringbuf_output(&life_news, &news, sizeof(news), 0);
 }
 
 /* TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm) */
@@ -59,8 +46,11 @@ int life_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct tm_rule_key news = {};
 	u32 generation;
 
-	if (!chosen)
+	if (!chosen) {
+		if (tell_execs)
+			tell(tgid, TM_NEWS_EXEC);
 		return 0;
+	}
 	end_generation(chosen, TM_LIFE_EXECED, 0);
 	/* The leader's task is gone then, and the probes with it. */
 	born.by_thread = (u32)ctx->args[1] != tgid;
@@ -81,12 +71,19 @@ int life_fork(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *parent = (void *)ctx->args[0];
 	struct task_struct *child = (void *)ctx->args[1];
 	u32 tgid = BPF_CORE_READ(parent, tgid);
+	u32 new_tgid = BPF_CORE_READ(child, tgid);
 
-	if (gate_state != TM_GATE_OPEN || !bpf_map_lookup_elem(&selected, &tgid))
+	if (new_tgid == tgid)
 		return 0;
-	if ((u32)BPF_CORE_READ(child, tgid) != tgid &&
-	    BPF_CORE_READ(child, mm) == BPF_CORE_READ(parent, mm))
-		count_event(TM_COUNTER_sharing_children, 0);
+	if (bpf_map_lookup_elem(&selected, &tgid)) {
+		if (gate_state == TM_GATE_OPEN && !select_all &&
+		    BPF_CORE_READ(child, mm) == BPF_CORE_READ(parent, mm))
+			count_event(TM_COUNTER_sharing_children, 0);
+	} else if (!bpf_map_lookup_elem(&watched_parents, &tgid)) {
+		return 0;
+	}
+	if (tell_children)
+		tell(new_tgid, TM_NEWS_CHILD);
 	return 0;
 }
 

@@ -21,7 +21,10 @@
 /* Frames kept of a stack, innermost first. */
 #define TM_STACK_DEPTH 127
 /* Probes of one run: the low bits of the attach cookie index the hit counters. */
-#define TM_MAX_PROBES 1024
+#define TM_MAX_PROBES 16384
+
+/* Processes whose children can be asked for. */
+#define TM_MAX_WATCHED_PARENTS 256
 
 enum tm_space { TM_SPACE_HEAP = 0 };
 
@@ -72,6 +75,26 @@ struct tm_stack {
 	__u64 frames[TM_STACK_DEPTH];
 };
 TM_STATIC_ASSERT(sizeof(struct tm_stack) == 8 + 8 * TM_STACK_DEPTH);
+
+/* Bytes of a stack that are handed to userspace, in parts: 8192 + 4096 + ... + 128. */
+#define TM_RAW_STACK_BYTES	16256
+#define TM_RAW_STACK_FIRST_PART 8192
+#define TM_RAW_STACK_LAST_PART	128
+
+/*
+ * A stack that BPF could not walk yet, because the rule of one of its frames was not known: where
+ * the walk begins, and what lies above. Userspace walks it and knows it by `id` from then on.
+ */
+struct tm_raw_stack {
+	__u64 id;
+	__u64 pc;
+	__u64 sp;
+	__u64 fp;
+	__u32 owner;
+	__u32 size_bytes; /* that could be read, from sp on */
+	__u8 bytes[TM_RAW_STACK_BYTES];
+};
+TM_STATIC_ASSERT(sizeof(struct tm_raw_stack) == 40 + TM_RAW_STACK_BYTES);
 
 struct tm_count {
 	__u64 count;
@@ -164,6 +187,18 @@ struct tm_text {
 TM_STATIC_ASSERT(sizeof(struct tm_text) == 16);
 
 enum tm_life { TM_LIFE_RUNNING = 0, TM_LIFE_EXITED = 1, TM_LIFE_EXECED = 2 };
+
+/* A process that a group may want, told to userspace through the ring buffer `life_news`. */
+enum tm_news_kind {
+	TM_NEWS_CHILD = 0, /* born of one that is traced or whose children are wanted */
+	TM_NEWS_EXEC = 1,  /* has become another program */
+};
+
+struct tm_news {
+	__u32 tgid;
+	__u32 kind; /* enum tm_news_kind */
+};
+TM_STATIC_ASSERT(sizeof(struct tm_news) == 8);
 
 /* What became of a generation. */
 struct tm_generation {

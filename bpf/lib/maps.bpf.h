@@ -17,6 +17,16 @@ volatile __u32 gate_state __weak = TM_GATE_CLOSED;
 /* Generations that BPF gives out by itself (at exec) start behind those that userspace gave. */
 volatile __u32 next_generation __weak = 0;
 
+/* Every process is traced: it is selected at its first event. */
+const volatile bool select_all __weak = false;
+
+/* How many more raw stacks may be handed over: each takes a call site of its own. */
+volatile __u32 raw_stacks_left __weak = 0;
+
+/* Which news are wanted. */
+const volatile bool tell_children __weak = false;
+const volatile bool tell_execs __weak = false;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -94,6 +104,26 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 16);
 } rule_requests __weak SEC(".maps");
+
+/* struct tm_raw_stack. What finds no room is walked along the frame pointers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22);
+} raw_stacks __weak SEC(".maps");
+
+/* Processes that came to be: struct tm_news. A lost one is found by the next look at /proc. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} life_news __weak SEC(".maps");
+
+/* Processes (tgid) whose children are wanted, traced or not themselves. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TM_MAX_WATCHED_PARENTS);
+	__type(key, u32);
+	__type(value, u32);
+} watched_parents __weak SEC(".maps");
 
 /* Attach cookies by probe address, for kernels that have none of their own. */
 struct {

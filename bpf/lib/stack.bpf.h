@@ -48,7 +48,7 @@ static __noinline int request_rule(u64 pc, u32 owner)
  * One step outwards. By the rule of `pc` where there is one, else along the frame pointer.
  * TM_STACK_DEPTH_LIMIT: there is a caller, the walk goes on.
  */
-static __always_inline u32 step(struct position *at, u32 owner)
+static __always_inline u32 step(struct position *at, u32 owner, u32 *guessed)
 {
 	struct tm_rule_key key = {.pc = at->pc, .owner = owner};
 	struct tm_rule *rule = bpf_map_lookup_elem(&rules, &key);
@@ -60,6 +60,8 @@ static __always_inline u32 step(struct position *at, u32 owner)
 
 	if (!rule)
 		request_rule(at->pc, owner);
+	if (kind == TM_RULE_PENDING)
+		*guessed = 1;
 	if (kind == TM_RULE_BOTTOM)
 		return TM_STACK_BOTTOM;
 	if (kind == TM_RULE_NONE)
@@ -102,7 +104,7 @@ __weak __noinline int walk_stride(void)
 	struct thread_state *thread = running_thread(false);
 	struct position at;
 	u64 hash;
-	u32 owner, depth, end = TM_STACK_DEPTH_LIMIT;
+	u32 owner, depth, guessed = 0, end = TM_STACK_DEPTH_LIMIT;
 
 	if (!thread)
 		return 1;
@@ -111,7 +113,7 @@ __weak __noinline int walk_stride(void)
 	owner = thread->walk.owner;
 	depth = thread->stack.depth;
 	for (u32 i = 0; i < WALK_STRIDE; i++) {
-		end = step(&at, owner);
+		end = step(&at, owner, &guessed);
 		if (end != TM_STACK_DEPTH_LIMIT)
 			break;
 		/* Kept from clang, which would bound another register than the one it adds. */
@@ -124,6 +126,7 @@ __weak __noinline int walk_stride(void)
 	}
 	thread->walk.at = at;
 	thread->walk.hash = hash;
+	thread->walk.guessed |= guessed;
 	thread->stack.depth = depth;
 	thread->stack.end = end;
 	return end != TM_STACK_DEPTH_LIMIT;
@@ -138,6 +141,7 @@ static __always_inline u64 walk_user_stack(struct thread_state *thread)
 	u64 hash;
 
 	thread->walk.hash = mix(1, thread->walk.at.pc);
+	thread->walk.guessed = 0;
 	thread->stack.frames[0] = thread->walk.at.pc;
 	thread->stack.depth = 1;
 	thread->stack.end = TM_STACK_DEPTH_LIMIT;
@@ -147,6 +151,41 @@ static __always_inline u64 walk_user_stack(struct thread_state *thread)
 	}
 	hash = mix(thread->walk.hash, thread->stack.end);
 	return hash ? hash : 1;
+}
+
+/*
+ * Hands the stack as it lies in memory to userspace. Returns an id that no other stack has, or 0
+ * where that can't be done.
+ */
+static __noinline u64 hand_over_stack(const struct position *from, u32 owner)
+{
+	struct tm_raw_stack *raw;
+	u32 filled = 0;
+	u64 id;
+
+	if (!from || raw_stacks_left == 0 || (s32)raw_stacks_left < 0)
+		return 0;
+	raw = bpf_ringbuf_reserve(&raw_stacks, sizeof(*raw), 0);
+	if (!raw)
+		return 0;
+	__sync_fetch_and_add(&raw_stacks_left, -1);
+	/* The end of a stack is not known: as much as can be read, to 128 bytes. */
+	for (u32 part = TM_RAW_STACK_FIRST_PART; part >= TM_RAW_STACK_LAST_PART; part /= 2) {
+		if (filled > TM_RAW_STACK_BYTES - part)
+			break;
+		if (bpf_probe_read_user(raw->bytes + filled, part, (void *)(from->sp + filled)) ==
+		    0)
+			filled += part;
+	}
+	id = mix(mix(bpf_ktime_get_ns(), from->sp), bpf_get_current_pid_tgid()) | 1;
+	raw->id = id;
+	raw->pc = from->pc;
+	raw->sp = from->sp;
+	raw->fp = from->fp;
+	raw->owner = owner;
+	raw->size_bytes = filled;
+	bpf_ringbuf_submit(raw, 0);
+	return id;
 }
 
 /* Keeps `stack` under its id. The size is the block's, for the loss counter. Returns the id, or 0

@@ -27,7 +27,7 @@ struct walk {
 	struct position at;
 	u64 hash;
 	u32 owner;
-	u32 unused;
+	u32 guessed; /* a rule was not known (yet), and the frame pointer was tried */
 };
 
 /* A thread's pending outermost call, and the room in which its stack is put together. */

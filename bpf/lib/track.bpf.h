@@ -157,7 +157,8 @@ static __noinline int count_inner_call(const struct thread_state *thread, u64 sp
 	return 0;
 }
 
-static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
+/* `kept`: userspace has the stack. */
+static __always_inline void find_site(struct thread_state *thread, u64 stack_id, bool kept)
 {
 	struct tm_site empty = {};
 	int error;
@@ -166,7 +167,8 @@ static __always_inline void find_site(struct thread_state *thread, u64 stack_id)
 	thread->site.stack_id = stack_id;
 	if (bpf_map_lookup_elem(&sites, &thread->site))
 		return;
-	thread->site.stack_id = keep_stack(stack_id, &thread->stack, thread->size);
+	if (!kept)
+		thread->site.stack_id = keep_stack(stack_id, &thread->stack, thread->size);
 	error = bpf_map_update_elem(&sites, &thread->site, &empty, BPF_NOEXIST);
 	if (error && error != -EEXIST)
 		thread->site_lost = 1;
@@ -194,9 +196,10 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 						  u32 shape)
 {
 	union cookie cookie = {.raw = raw_cookie};
+	struct position start = {};
 	struct thread_state *thread;
 	u32 owner = current_owner();
-	u64 sp, caller, stack_id;
+	u64 sp, caller, stack_id, raw_id = 0;
 
 	if (!owner || gate_state == TM_GATE_DRAINING || !known_probe(cookie.fields))
 		return NULL;
@@ -215,13 +218,16 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 		count_event(TM_COUNTER_abandoned_calls, thread->size);
 		restore_old_block(thread);
 	}
-	thread->walk.at.pc = caller;
-	thread->walk.at.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
-	thread->walk.at.fp = USER_FP(ctx);
+	start.pc = caller;
+	start.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
+	start.fp = USER_FP(ctx);
+	thread->walk.at = start;
 	thread->walk.owner = owner;
 	stack_id = walk_user_stack(thread);
 	if (gate_state != TM_GATE_OPEN)
 		return NULL;
+	if (thread->walk.guessed)
+		raw_id = hand_over_stack(&start, owner);
 	thread->sp = sp;
 	thread->caller = caller;
 	thread->size = size;
@@ -232,7 +238,7 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 	thread->site.owner = owner;
 	thread->site.kind = TM_KIND_HEAP;
 	thread->site.allocator = cookie.fields.allocator;
-	find_site(thread, stack_id);
+	find_site(thread, raw_id ? raw_id : stack_id, raw_id != 0);
 	return thread;
 }
 

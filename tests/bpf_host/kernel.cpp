@@ -101,6 +101,7 @@ Kernel::Kernel() {
   }
   gate_state = 0;
   next_generation = 0;
+  raw_stacks_left = 0;
   set_constants({});
 }
 
@@ -239,6 +240,9 @@ extern "C" {
 volatile bool have_task_storage = true;
 volatile bool have_attach_cookie = true;
 volatile __u32 self_tgid = 1;
+volatile bool select_all = false;
+volatile bool tell_children = false;
+volatile bool tell_execs = false;
 
 void* bpf_map_lookup_elem(void* map, const void* key) {
   return kernel().table_of(map).lookup(key);
@@ -258,12 +262,21 @@ void* bpf_task_storage_get(void* map, task_struct* task, void*, __u64 flags) {
   return kernel().table_of(map).get_or_create(&task->pid);
 }
 
-long bpf_ringbuf_output(void*, void* data, __u64 size, __u64) {
-  if (kernel().ring.size() >= kernel().ring_room) return -EAGAIN;
+long bpf_ringbuf_output(void* ring, void* data, __u64 size, __u64) {
+  const bool is_news = &kernel().table_of(ring) == &kernel().table("life_news");
+  auto& records = is_news ? kernel().news : kernel().ring;
+  if (records.size() >= kernel().ring_room) return -EAGAIN;
   const auto* first = static_cast<const std::byte*>(data);
-  kernel().ring.emplace_back(first, first + size);
+  records.emplace_back(first, first + size);
   return 0;
 }
+
+void* bpf_ringbuf_reserve(void*, __u64 size, __u64) {
+  if (kernel().raw.size() >= kernel().ring_room) return nullptr;
+  return kernel().raw.emplace_back(std::make_unique<std::vector<std::byte>>(size))->data();
+}
+
+void bpf_ringbuf_submit(void*, __u64) {}
 
 long bpf_probe_read_user(void* into, __u32 size, const void* user_address) {
   return kernel().read(into, size, reinterpret_cast<uintptr_t>(user_address)) ? 0 : -EFAULT;
@@ -303,6 +316,9 @@ void set_constants(const Constants& constants) {
   have_task_storage = constants.task_storage;
   have_attach_cookie = constants.attach_cookie;
   self_tgid = constants.self_tgid;
+  select_all = constants.select_all;
+  tell_children = constants.tell_children;
+  tell_execs = constants.tell_execs;
 }
 
 }  // namespace tidemark::bpf_host

@@ -120,7 +120,9 @@ class Kernel {
   uint64_t now_ns = 1000;   // the clock stands until a test moves it
   bool no_storage = false;  // bpf_task_storage_get() creates nothing
   std::size_t ring_room = 64;
-  std::vector<std::vector<std::byte>> ring;  // what rule_requests got
+  std::vector<std::vector<std::byte>> ring;                  // what rule_requests got
+  std::vector<std::vector<std::byte>> news;                  // what life_news got
+  std::vector<std::unique_ptr<std::vector<std::byte>>> raw;  // what was reserved in raw_stacks
 
  private:
   struct Range {
@@ -138,6 +140,9 @@ struct Constants {
   bool task_storage = true;
   bool attach_cookie = true;
   uint32_t self_tgid = 1;
+  bool select_all = false;
+  bool tell_children = false;
+  bool tell_execs = false;
 };
 void set_constants(const Constants& constants);
 

@@ -153,6 +153,74 @@ TEST_CASE("exec: a generation that finds no room is counted") {
   CHECK(trace.counted_only({{TM_COUNTER_updates_refused, {1, 0}}}));
 }
 
+namespace {
+
+std::vector<std::pair<uint32_t, uint32_t>> news_of(const Trace& trace) {
+  std::vector<std::pair<uint32_t, uint32_t>> told;
+  for (const auto& record : trace.kernel.news) {
+    tm_news news{};
+    REQUIRE(record.size() == sizeof(news));
+    std::memcpy(&news, record.data(), sizeof(news));
+    told.emplace_back(news.tgid, news.kind);
+  }
+  return told;
+}
+
+}  // namespace
+
+TEST_CASE("news: children of what is traced or watched, no threads, and only when wanted") {
+  Trace trace;
+  const Task& parent = trace.main.task;
+  const Task watched{.tgid = 500, .tid = 500, .mm = 0x5000};
+  const Task stranger{.tgid = 600, .tid = 600, .mm = 0x6000};
+  const uint32_t watched_tgid = 500, one = 1;
+  REQUIRE(trace.kernel.table("watched_parents").update(&watched_tgid, &one, 0) == 0);
+  const auto fork_all = [&] {
+    trace.kernel.fork(parent, {.tgid = 100, .tid = 102, .mm = kMm});
+    trace.kernel.fork(parent, {.tgid = 300, .tid = 300, .mm = kNewMm});
+    trace.kernel.fork(watched, {.tgid = 501, .tid = 501, .mm = kNewMm});
+    trace.kernel.fork(stranger, {.tgid = 601, .tid = 601, .mm = kNewMm});
+    trace.kernel.exec(stranger);
+  };
+  fork_all();
+  CHECK(news_of(trace).empty());
+  set_constants({.tell_children = true});
+  fork_all();
+  using Told = std::vector<std::pair<uint32_t, uint32_t>>;
+  CHECK(news_of(trace) == Told{{300, TM_NEWS_CHILD}, {501, TM_NEWS_CHILD}});
+  trace.kernel.news.clear();
+  set_constants({.tell_execs = true});
+  fork_all();
+  CHECK(news_of(trace) == Told{{600, TM_NEWS_EXEC}});
+  CHECK(trace.counted_only({}));
+}
+
+TEST_CASE("owner: where everybody is wanted, a process is selected at its first event") {
+  Trace trace;
+  set_constants({.select_all = true});
+  Thread stranger(trace.kernel, {.tgid = 300, .tid = 300, .mm = kNewMm}, 0x10000, 0x20000);
+  stranger.malloc(100, 0xa000);
+  REQUIRE(generation(trace, 2).has_value());
+  CHECK(generation(trace, 2)->tgid == 300);
+  CHECK(trace.live() == Totals{100, 1});
+  stranger.malloc(100, 0xb000);
+  CHECK_FALSE(generation(trace, 3).has_value());
+  CHECK(trace.live() == Totals{200, 2});
+  trace.kernel.exit(stranger.task, {.code = 0});
+  CHECK(generation(trace, 2)->life == TM_LIFE_EXITED);
+  CHECK(trace.counted_only({}));
+}
+
+TEST_CASE("owner: where everybody is wanted and there is no room, that is counted") {
+  Trace trace;
+  set_constants({.select_all = true});
+  trace.kernel.table("generations").set_capacity(1);
+  Thread stranger(trace.kernel, {.tgid = 300, .tid = 300, .mm = kNewMm}, 0x10000, 0x20000);
+  stranger.malloc(100, 0xa000);
+  CHECK(trace.total() == Totals{0, 0});
+  CHECK(trace.counted_only({{TM_COUNTER_updates_refused, {2, 0}}}));
+}
+
 TEST_CASE("exit: the last thread ends the generation, its code is kept") {
   Trace trace;
   trace.main.malloc(100, 0xa000);

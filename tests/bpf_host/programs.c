@@ -32,8 +32,11 @@ const struct host_map host_maps[] = {
     MAP(cookies_by_address),
     MAP(allocator_text),
     MAP(threads_by_tid),
+    MAP(watched_parents),
     {"threads", &threads, NUMBER(threads, type), sizeof(*threads.key), sizeof(*threads.value), 0},
     {"rule_requests", &rule_requests, NUMBER(rule_requests, type), 0, 0,
      NUMBER(rule_requests, max_entries)},
+    {"raw_stacks", &raw_stacks, NUMBER(raw_stacks, type), 0, 0, NUMBER(raw_stacks, max_entries)},
+    {"life_news", &life_news, NUMBER(life_news, type), 0, 0, NUMBER(life_news, max_entries)},
 };
 const __u32 host_map_count = sizeof(host_maps) / sizeof(host_maps[0]);

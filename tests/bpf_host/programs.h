@@ -40,6 +40,7 @@ int life_exit(struct bpf_raw_tracepoint_args* context);
 
 extern volatile __u32 gate_state;
 extern volatile __u32 next_generation;
+extern volatile __u32 raw_stacks_left;
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <bit>
+#include <cstring>
 
 #include "trace.h"
 
@@ -244,6 +245,43 @@ TEST_CASE("walk: a thread that moves to another stack is followed there") {
   walk.kernel.write(kCoroutine + 0x818, 0x2001);
   walk.main.malloc(1, 0xb000);
   CHECK(walk.frames_of(0xb000) == Frames{0x1001, 0x2001});
+}
+
+TEST_CASE("walk: where a rule is not known yet, the stack is handed over as it lies in memory") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 32));
+  walk.word(24, 0x2001);
+  walk.word(40, 0x3001);
+  raw_stacks_left = 2;
+  walk.main.malloc(1, 0xa000);
+  REQUIRE(walk.kernel.raw.size() == 1);
+  tm_raw_stack raw;
+  REQUIRE(walk.kernel.raw[0]->size() == sizeof(raw));
+  std::memcpy(&raw, walk.kernel.raw[0]->data(), sizeof(raw));
+  CHECK(raw.id == walk.block(0xa000).site.stack_id);
+  CHECK(raw.pc == 0x1001);
+  CHECK(raw.sp == walk.base);
+  CHECK(raw.owner == 1);
+  CHECK(raw.size_bytes >= 128);
+  uint64_t word = 0;
+  std::memcpy(&word, raw.bytes + 40, sizeof(word));
+  CHECK(word == 0x3001);
+  CHECK(walk.kernel.table("stacks").size() == 0);
+  CHECK(raw_stacks_left == 1);
+
+  // As often as agreed; known ones are walked here.
+  walk.kernel.now_ns = 2000;
+  walk.main.malloc(1, 0xb000);
+  walk.main.malloc(1, 0xc000);
+  CHECK(walk.kernel.raw.size() == 2);
+  CHECK(walk.block(0xb000).site.stack_id != raw.id);
+  CHECK(walk.frames_of(0xc000) == Frames{0x1001, 0x2001});
+  raw_stacks_left = 2;
+  walk.put_rule(0x2001, kBottomRule);
+  walk.main.malloc(1, 0xd000);
+  CHECK(walk.kernel.raw.size() == 2);
+  CHECK(walk.frames_of(0xd000) == Frames{0x1001, 0x2001});
+  CHECK(walk.counted_only({}));
 }
 
 TEST_CASE("walk: 127 frames are kept, innermost first") {

@@ -30,7 +30,7 @@ Words trace_words(const Words& arguments, const std::string& json_file) {
   Words words = {tidemark_path(), "trace"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   if (std::find(words.begin(), words.end(), "--json") == words.end()) {
-    words.insert(words.end(), {"--json", json_file});
+    words.insert(words.begin() + 2, {"--json", json_file});  // not behind a "--"
   }
   return words;
 }
@@ -144,6 +144,21 @@ void Trace::wait_until_tracing() {
                                process_.said(Stream::kErr));
     }
   }
+}
+
+void Trace::wait_for_target(pid_t pid) {
+  for (Milliseconds waited{0}; waited < kPatience; waited += Milliseconds{100}) {
+    const std::vector<Json> documents = read_documents(directory_.file(kJsonFile));
+    if (!documents.empty()) {
+      for (const Json& row : documents.back().at("targets")) {
+        if (row.at("pid") == pid && !row.at("allocators").empty()) return;
+      }
+    }
+    if (has_ended()) break;
+    ::usleep(100'000);
+  }
+  throw std::runtime_error("never traced process " + std::to_string(pid) +
+                           "; stderr: " + process_.said(Stream::kErr));
 }
 
 Outcome Trace::finish(int signal_number) {

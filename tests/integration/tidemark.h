@@ -72,6 +72,8 @@ class Trace {
  public:
   explicit Trace(const Words& arguments);
   void wait_until_tracing();
+  // Until a report (--every) lists the process with an allocator: its probes are on.
+  void wait_for_target(pid_t pid);
   [[nodiscard]] bool has_ended() { return process_.wait_exit(Milliseconds{0}).has_value(); }
   // Ends it by signal and collects. 0: waits for it to end by itself.
   Outcome finish(int signal_number = SIGINT);

@@ -119,8 +119,9 @@ TEST_CASE("trace_capacity_100000_stacks") {
   check_sums_add_up(report);
   check_no_losses(report);
   CHECK(report.at("call_sites").size() == static_cast<std::size_t>(stacks));
-  // The first ones are cut above main(): the unwind rules of libc's start code are learned while
-  // they come. How many come until then is a matter of time, that none is cut later is not.
+  // The unwind rules of libc's start code are learned while the first ones come. Those are walked
+  // in userspace as far as the ring holds them, or cut above main(). How many come until then is a
+  // matter of time, that none is cut later is not.
   long odd = 0;
   long cut = 0;
   long last_cut = -1;
@@ -132,8 +133,8 @@ TEST_CASE("trace_capacity_100000_stacks") {
     last_cut = std::max(last_cut, stack_number(site));
   }
   CHECK(odd == 0);
-  CHECK(last_cut == cut - 1);
-  CHECK(cut < stacks);
+  CHECK(last_cut < stacks / 2);
+  CHECK(cut < stacks / 5);
 }
 
 TEST_CASE("trace_capacity_2_million_live_blocks") {

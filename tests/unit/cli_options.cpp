@@ -51,7 +51,7 @@ bool has(const std::string& text, std::string_view part) {
 
 TEST_CASE("options: trace with nothing but a pid") {
   const TraceOptions options = trace({"trace", "-p", "4711"});
-  CHECK(options.pids == std::vector{model::Pid{4711}});
+  CHECK(options.selection.pids == std::vector{model::Pid{4711}});
   CHECK_FALSE(options.duration.has_value());
   CHECK_FALSE(options.interval.has_value());
   CHECK(options.text.top == 10);
@@ -91,7 +91,7 @@ TEST_CASE("options: everything at once, in any form") {
                                       "--fail-on-suspect",
                                       "--quiet",
                                       "--no-color"});
-  CHECK(options.pids == std::vector{model::Pid{4711}, model::Pid{12}});
+  CHECK(options.selection.pids == std::vector{model::Pid{4711}, model::Pid{12}});
   CHECK(options.duration == 30s);
   CHECK(options.interval == 500ms);
   CHECK(options.text.top == 3);
@@ -116,6 +116,23 @@ TEST_CASE("options: every format beyond the text is an option") {
     CHECK(options.outputs[0].format == &format);
     CHECK(has(help({"trace", "--help"}), "--" + std::string(format.name) + " FILE"));
   }
+}
+
+TEST_CASE("options: ways to name processes add up") {
+  const model::Selection selection = trace({"trace", "--comm", "nginx", "--comm", "php", "--cgroup",
+                                            "/web", "--children-of", "12"})
+                                         .selection;
+  CHECK(selection.comms == std::vector<std::string>{"nginx", "php"});
+  CHECK(selection.cgroups == std::vector<std::string>{"/web"});
+  CHECK(selection.children_of == std::vector{model::Pid{12}});
+  CHECK(selection.is_group());
+}
+
+TEST_CASE("options: what is behind -- is the command's, whatever it looks like") {
+  const TraceOptions options =
+      trace({"trace", "--for", "1s", "--", "ls", "--for", "-p", "--", "x"});
+  CHECK(options.selection.command == std::vector<std::string>{"ls", "--for", "-p", "--", "x"});
+  CHECK(options.duration == 1s);
 }
 
 TEST_CASE("options: the last of an option given twice counts") {
@@ -152,7 +169,8 @@ TEST_CASE("options: help and version, for each command") {
 
 TEST_CASE("options: a pid that is none") {
   CHECK(error({"trace"}) ==
-        "trace needs a target: -p PID (look it up with 'pgrep NAME'). See 'tidemark trace --help'");
+        "trace needs a target: -p PID (look it up with 'pgrep NAME'), --comm NAME, --cgroup PATH, "
+        "--children-of PID, or -- COMMAND. See 'tidemark trace --help'");
   for (const char* word : {"0", "-5", "abc", "", " 5", "+5", "5x", "1,2", "0x10"}) {
     CHECK(has(error({"trace", "-p", word}), "'" + std::string(word) + "' is not a pid"));
   }
@@ -195,7 +213,13 @@ TEST_CASE("options: words that nobody knows") {
   CHECK(has(error({"--quiet", "trace", "-p", "1"}), "must stand behind the command"));
   CHECK(has(error({"trace", "doctor"}), "one command at a time"));
   CHECK(has(error({"trace", "-p", "5", "6"}), "'trace' takes no argument '6'"));
-  CHECK(has(error({"trace", "-p", "5", "--", "ls", "-l"}), "'trace' takes no argument 'ls'"));
+  CHECK(
+      has(error({"trace", "-p", "5", "--", "ls", "-l"}), "either a command behind -- or running"));
+  CHECK(has(error({"trace", "--"}), "-- needs a command"));
+  CHECK(has(error({"doctor", "--", "ls"}), "'doctor' runs no command"));
+  CHECK(has(error({"trace", "--comm", ""}), "--comm needs a name"));
+  CHECK(has(error({"trace", "--comm", "--cgroup", "x"}), "option '--comm' needs a value"));
+  CHECK(has(error({"trace", "--children-of", "x"}), "--children-of: 'x' is not a pid"));
   CHECK(
       has(error({"trace", "-p", "5", "--json", "--folded", "x"}), "option '--json' needs a value"));
   CHECK(has(error({"trace", "-p", "5", "--json"}), "option '--json' needs a value"));

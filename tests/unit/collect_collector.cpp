@@ -19,6 +19,7 @@ namespace {
 struct Script {
   std::vector<std::string> calls;
   std::vector<sources::GenerationState> states;
+  std::vector<sources::News> news;
   sources::Collected collected;
   sources::Window window;
   std::map<Generation, int> learned;
@@ -44,6 +45,17 @@ class FakeSource final : public sources::Source {
  public:
   explicit FakeSource(Script& script) : script_(script) {}
 
+  Result<Generation> select(Pid) override {
+    uint32_t last = 0;
+    for (const sources::GenerationState& state : script_.states) {
+      last = std::max(last, state.generation.value);
+    }
+    return Generation{last + 1};
+  }
+  void release(const sources::GenerationState& state) override {
+    script_.calls.push_back(fmt::format("release {}", state.pid.value));
+  }
+  std::vector<sources::News> take_news() override { return std::exchange(script_.news, {}); }
   Status attach(const model::ProcessImage& target, Generation generation) override {
     if (!script_.attach_error.empty()) return fail("{}", script_.attach_error);
     script_.calls.push_back(fmt::format("attach {} as {}", target.pid.value, generation.value));
@@ -58,7 +70,7 @@ class FakeSource final : public sources::Source {
     return status_of(script_.forget_error);
   }
   void start_learning() override { script_.calls.push_back("start_learning"); }
-  [[nodiscard]] int event_fd() const override { return 7; }
+  [[nodiscard]] std::vector<int> event_fds() const override { return {7, 8}; }
   [[nodiscard]] Result<sources::Served> serve() override { return script_.served; }
   Status follow(const model::ProcessImage& image, const sources::GenerationState& state) override {
     script_.calls.push_back(fmt::format("follow {} as {}", image.comm, state.generation.value));
@@ -90,12 +102,14 @@ struct World {
   std::map<Pid, Process> processes;
   std::vector<std::pair<Generation, std::string>> told;  // to the listener
   Script script, second_script;
+  collect::PlaceOf place;
 
   collect::Collector collector(std::size_t sources_wanted = 1) {
     std::vector<std::unique_ptr<sources::Source>> made;
     made.push_back(std::make_unique<FakeSource>(script));
     if (sources_wanted == 2) made.push_back(std::make_unique<FakeSource>(second_script));
     collect::Readers readers;
+    readers.place = place;
     readers.process = [this](Pid pid) -> Result<model::ProcessImage> {
       const auto found = processes.find(pid);
       if (found == processes.end()) return fail("there is no process {}", pid.value);
@@ -151,7 +165,7 @@ TEST_CASE("collector: targets get generations from 1, are learned and told of") 
   CHECK(world.script.learned == std::map<Generation, int>{{Generation{1}, 1}, {Generation{2}, 1}});
   CHECK(world.told == std::vector<std::pair<Generation, std::string>>{{Generation{1}, "a"},
                                                                       {Generation{2}, "b"}});
-  CHECK(collector.event_fds() == std::vector<int>{7});
+  CHECK(collector.event_fds() == std::vector<int>{7, 8});
 }
 
 TEST_CASE("collector: what cannot be added is not a target") {

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <optional>
+#include <utility>
 
 namespace tidemark::bpfrt {
 namespace {
@@ -85,6 +88,28 @@ Result<Link> attach_by_section(const bpf_program* program) {
   bpf_link* link = bpf_program__attach(program);
   if (link == nullptr) return fail_errno(errno, "cannot attach {}", bpf_program__name(program));
   return Link(link);
+}
+
+void detach(std::vector<Link> links) {
+  constexpr std::size_t kAtOnce = 32;
+  while (!links.empty()) {
+    std::vector<std::future<void>> under_way;
+    for (std::size_t i = 0; i < kAtOnce && !links.empty(); ++i) {
+      under_way.push_back(std::async(
+          std::launch::async,
+          [link = std::make_optional(std::move(links.back()))]() mutable { link.reset(); }));
+      links.pop_back();
+    }
+  }
+}
+
+void Detacher::take(std::vector<Link> links) {
+  if (links.empty()) return;
+  std::erase_if(under_way_, [](const std::future<void>& work) {
+    return work.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  under_way_.push_back(std::async(
+      std::launch::async, [taken = std::move(links)]() mutable { detach(std::move(taken)); }));
 }
 
 }  // namespace tidemark::bpfrt

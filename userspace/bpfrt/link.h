@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Links: programs attached to the kernel or to a target. Destroying a Link detaches it, and the
-// kernel waits until no program of it runs any more (some 50 ms). Not thread-safe. uprobe_multi is
+// kernel waits until no program of it runs any more (some 50 ms); detach() and Detacher let such
+// waits overlap, in threads of their own. Not thread-safe otherwise. uprobe_multi is
 // attached by a system call of our own: libbpf 1.1 has no wrapper for it, and later ones fail on
 // stripped libraries when asked for symbols.
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <span>
 #include <string>
@@ -63,5 +65,21 @@ void prepare_for(bpf_program* program, UprobeMethod method);
 
 // By the section name of the program: SEC("raw_tp/...").
 [[nodiscard]] Result<Link> attach_by_section(const bpf_program* program);
+
+// Detaches all of them; what takes each some 50 ms takes all together little more.
+void detach(std::vector<Link> links);
+
+// Detaches while its owner goes on; waits for the rest when it is destroyed.
+class Detacher {
+ public:
+  Detacher() = default;
+  Detacher(const Detacher&) = delete;
+  Detacher& operator=(const Detacher&) = delete;
+  ~Detacher() = default;
+  void take(std::vector<Link> links);
+
+ private:
+  std::vector<std::future<void>> under_way_;
+};
 
 }  // namespace tidemark::bpfrt

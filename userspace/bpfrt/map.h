@@ -55,6 +55,14 @@ template <typename Key, typename Value>
   return {};
 }
 
+// False where the key is there already, whose value stays.
+template <typename Key, typename Value>
+[[nodiscard]] Result<bool> put_new(const bpf_map* map, const Key& key, const Value& value) {
+  if (bpf_map_update_elem(bpf_map__fd(map), &key, &value, BPF_NOEXIST) == 0) return true;
+  if (errno == EEXIST) return false;
+  return fail_errno(errno, "cannot write the map {}", bpf_map__name(map));
+}
+
 // An entry that is gone already is fine.
 template <typename Key>
 void erase(const bpf_map* map, const Key& key) {

@@ -26,7 +26,9 @@ constexpr Nanoseconds kShortestInterval = std::chrono::milliseconds(100);
 
 // The words behind each option, as typed. A later one wins, except for pids, which add up.
 struct Words {
-  std::vector<std::string> pids;
+  std::vector<std::string> pids, children_of, comms, cgroups;
+  bool all = false;
+  std::optional<std::vector<std::string>> command;  // what stood behind "--"
   std::optional<std::string> duration, interval, top, min_age, max_blocks, max_stacks;
   std::map<const report::Format*, std::optional<std::string>> outputs;
   std::optional<std::string> doctor_json;
@@ -42,9 +44,11 @@ void add_word(CLI::App& app, const std::string& names, std::optional<std::string
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
-void add_pid(CLI::App& app, std::vector<std::string>& pids, const std::string& help) {
-  app.add_option("-p,--pid", pids, help)
-      ->type_name("PID")
+// May be repeated: the words add up.
+void add_words(CLI::App& app, const std::string& names, std::vector<std::string>& words,
+               const std::string& type, const std::string& help) {
+  app.add_option(names, words, help)
+      ->type_name(type)
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -60,8 +64,14 @@ void add_common(CLI::App& app, Words& words) {
 
 void add_trace(CLI::App& root, Words& words) {
   CLI::App& app =
-      *root.add_subcommand("trace", "live allocations per call site, of running processes");
-  add_pid(app, words.pids, "process to trace; repeat it for more than one");
+      *root.add_subcommand("trace", "live allocations per call site, of processes or a command");
+  add_words(app, "-p,--pid", words.pids, "PID", "process to trace; repeat it for more than one");
+  add_words(app, "--children-of", words.children_of, "PID",
+            "the children of this process and theirs, also those to come");
+  add_words(app, "--comm", words.comms, "NAME",
+            "every process of this name (as in /proc/PID/comm), also those to come");
+  add_words(app, "--cgroup", words.cgroups, "PATH",
+            "every process in this cgroup and below, also those to come");
   add_word(app, "--for", words.duration, "TIME",
            "how long, counted from when all probes are on; else until Ctrl-C");
   add_word(app, "--every", words.interval, "TIME", "a report this often, with what changed");
@@ -84,13 +94,15 @@ void add_trace(CLI::App& root, Words& words) {
       "Times take ms, s, m, h; sizes take K, M, G.\n\nExamples:\n"
       "  tidemark trace -p 4711 --for 30s\n"
       "  tidemark trace -p $(pgrep -o nginx) --for 10m --every 1m\n"
+      "  tidemark trace --children-of $(pgrep -o postgres) --for 1m\n"
+      "  tidemark trace -- sort big.txt        from its first instruction to its exit\n"
       "  tidemark trace -p 4711 --for 1m --json trace.json --folded trace.folded");
 }
 
 void add_doctor(CLI::App& root, Words& words) {
   CLI::App& app = *root.add_subcommand(
       "doctor", "what works on this machine, what does not, and what to do about it");
-  add_pid(app, words.pids, "check this process as a target as well");
+  add_words(app, "-p,--pid", words.pids, "PID", "check this process as a target as well");
   app.add_flag("-v,--verbose", words.verbose,
                "list every probe site, its instruction and our verdict");
   add_word(app, "--json", words.doctor_json, "FILE",
@@ -173,8 +185,8 @@ std::string option_of(std::string_view word) {
 }
 
 std::unexpected<Error> no_argument(const CLI::App& app, std::string_view word) {
-  return fail("'{}' takes no argument '{}': name the target by -p PID. {}", app.get_name(), word,
-              help_of(app));
+  return fail("'{}' takes no argument '{}': name a process by -p PID{}. {}", app.get_name(), word,
+              app.get_name() == "trace" ? ", a command behind --" : "", help_of(app));
 }
 
 // `words` are those behind the command that it does not know.
@@ -182,7 +194,6 @@ Status refuse_extras(const CLI::App& app, const std::vector<std::string>& words)
   if (words.empty()) return {};
   const auto option = std::ranges::find_if(words, looks_like_option);
   if (option == words.end()) return no_argument(app, words.front());
-  if (*option == "--") return no_argument(app, words.size() > 1 ? words.back() : *option);
   const std::string name = option_of(*option);
   return fail("unknown option '{}' for '{}'{} {}", name, app.get_name(),
               did_you_mean(name, option_names(app)), help_of(app));
@@ -221,7 +232,12 @@ Status refuse_swallowed(const Words& words) {
       {"max-stacks", words.max_stacks},
       {"json", words.doctor_json}};
   for (const auto& [format, path] : words.outputs) values.emplace_back(format->name, path);
-  for (const std::string& pid : words.pids) values.emplace_back("pid", pid);
+  for (const auto& [name, given] : {std::pair{"pid", &words.pids},
+                                    {"children-of", &words.children_of},
+                                    {"comm", &words.comms},
+                                    {"cgroup", &words.cgroups}}) {
+    for (const std::string& word : *given) values.emplace_back(name, word);
+  }
   for (const auto& [name, value] : values) {
     if (!value || !value->starts_with("--")) continue;
     return fail("option '--{}' needs a value, and '{}' behind it is an option", name, *value);
@@ -254,6 +270,34 @@ Result<std::vector<model::Pid>> read_pids(const std::vector<std::string>& words)
     if (std::ranges::find(pids, *pid) == pids.end()) pids.push_back(*pid);
   }
   return pids;
+}
+
+Result<model::Selection> read_selection(const Words& words) {
+  model::Selection selection;
+  auto pids = read_pids(words.pids);
+  if (!pids) return std::unexpected(pids.error());
+  auto parents = read_pids(words.children_of);
+  if (!parents) return within("--children-of", parents.error());
+  for (const auto& [name, given] : {std::pair{"comm", &words.comms}, {"cgroup", &words.cgroups}}) {
+    if (std::ranges::find(*given, std::string()) != given->end())
+      return fail("--{} needs a name, and it is empty", name);
+  }
+  selection.pids = std::move(*pids);
+  selection.children_of = std::move(*parents);
+  selection.comms = words.comms;
+  selection.cgroups = words.cgroups;
+  const bool names_running = selection.is_group() || !selection.pids.empty();
+  if (words.command) {
+    if (words.command->empty()) return fail("-- needs a command behind it, such as: -- ls -l");
+    if (names_running)
+      return fail("either a command behind -- or running processes, not both in one trace");
+    selection.command = *words.command;
+  } else if (!names_running) {
+    return fail(
+        "trace needs a target: -p PID (look it up with 'pgrep NAME'), --comm NAME, --cgroup PATH, "
+        "--children-of PID, or -- COMMAND. See 'tidemark trace --help'");
+  }
+  return selection;
 }
 
 // Nothing where the option was not given.
@@ -352,12 +396,9 @@ bool wants_color(const Words& words, const Environment& environment) {
 
 Result<Command> trace_options(const Words& words, const Environment& environment) {
   TraceOptions options;
-  auto pids = read_pids(words.pids);
-  if (!pids) return std::unexpected(pids.error());
-  if (pids->empty())
-    return fail(
-        "trace needs a target: -p PID (look it up with 'pgrep NAME'). See 'tidemark trace --help'");
-  options.pids = std::move(*pids);
+  auto selection = read_selection(words);
+  if (!selection) return std::unexpected(selection.error());
+  options.selection = std::move(*selection);
   if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
   if (auto ok = read_numbers(words, options); !ok) return std::unexpected(ok.error());
   auto outputs = read_outputs(words);
@@ -398,10 +439,12 @@ Result<Command> read_command(const CLI::App& root, const Words& words,
   if (auto ok = refuse_swallowed(words); !ok) return std::unexpected(ok.error());
   if (auto ok = refuse_extras(app, app.remaining(false)); !ok) return std::unexpected(ok.error());
   if (!root_extras.empty()) {
-    // Those in front of the command, or behind a "--".
+    // Those in front of the command.
     if (looks_like_option(root_extras.front())) return refuse_root_words(root, root_extras);
     return no_argument(app, root_extras.front());
   }
+  if (words.command && app.get_name() != "trace")
+    return fail("'{}' runs no command: leave out the '--'. {}", app.get_name(), help_of(app));
   return app.get_name() == "trace" ? trace_options(words, environment)
                                    : doctor_options(words, environment);
 }
@@ -423,10 +466,14 @@ std::expected<Command, NoCommand> parse_options(std::span<const std::string> arg
                                                 const Environment& environment) {
   CLI::App root("tidemark: who holds the memory, without a restart");
   Words words;
+  // What is behind "--" is another program's.
+  const auto separator = std::ranges::find(arguments, "--");
+  const auto ours = arguments.first(static_cast<std::size_t>(separator - arguments.begin()));
+  if (separator != arguments.end()) words.command.emplace(separator + 1, arguments.end());
   try {
     add_all(root, words);
     // CLI11 takes the words last first.
-    root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    root.parse(std::vector<std::string>(ours.rbegin(), ours.rend()));
   } catch (const CLI::CallForHelp&) {
     return std::unexpected(HelpText{root.help()});
   } catch (const CLI::CallForVersion&) {

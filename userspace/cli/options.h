@@ -14,7 +14,7 @@
 #include <variant>
 #include <vector>
 
-#include "model/ids.h"
+#include "model/selection.h"
 #include "report/reporter.h"
 #include "support/units.h"
 
@@ -33,7 +33,7 @@ struct OutputFile {
 };
 
 struct TraceOptions {
-  std::vector<model::Pid> pids;         // at least one, each once
+  model::Selection selection;           // names something; cgroups as they were typed
   std::optional<Nanoseconds> duration;  // none: until Ctrl-C, or until every target has exited
   std::optional<Nanoseconds> interval;  // --every
   report::TextOptions text;

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `tidemark trace`: attach, wait, report.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <unordered_map>
 
+#include "bpfrt/mapping_events.h"
+#include "cli/command.h"
 #include "cli/commands.h"
 #include "cli/wait.h"
 #include "collect/collector.h"
@@ -23,6 +28,7 @@
 #include "support/file.h"
 #include "symbolize/process_symbolizer.h"
 #include "system/process.h"
+#include "system/process_list.h"
 
 namespace tidemark::cli {
 namespace {
@@ -30,17 +36,26 @@ namespace {
 constexpr std::string_view kStdout = "-";
 constexpr Nanoseconds kLearning = std::chrono::milliseconds(250);
 constexpr Nanoseconds kDraining = std::chrono::milliseconds(20);
+constexpr uint64_t kLookAroundNs = 2'000'000'000;
+constexpr uint32_t kMostInGroup = 16384;  // processes, each exec being one more
 
 class Tracer {
  public:
   Tracer(const TraceOptions& options, kernel::Facts facts)
-      : options_(options), facts_(std::move(facts)) {}
+      : options_(options), facts_(std::move(facts)), selection_(options.selection) {}
 
   [[nodiscard]] Result<int> run();
 
  private:
   [[nodiscard]] Status attach();
+  [[nodiscard]] Status open_collector();
+  [[nodiscard]] Status add_targets();
   [[nodiscard]] Status prepare_to_wait();
+  [[nodiscard]] Status tick();
+  void look_around();
+  void hear_command();
+  void consider(const sources::News& news);
+  void join(model::Pid pid);
   [[nodiscard]] Result<Event> learn();
   // Until the time is over, the targets are gone or a signal comes; reports at each interval.
   [[nodiscard]] Result<Event> run_for(std::optional<Nanoseconds> duration,
@@ -54,17 +69,32 @@ class Tracer {
   kernel::Facts facts_;
   symbolize::ProcessSymbolizer symbolizer_;
   std::unique_ptr<collect::Collector> collector_;
+  model::Selection selection_;
+  std::optional<TracedCommand> command_;
+  std::optional<bpfrt::MappingEvents> command_maps_;
   std::optional<Wait> wait_;
+  MonotonicTime looked_around_;
   std::optional<model::Snapshot> previous_;
   bool suspects_ = false;
 };
 
-Result<std::vector<std::unique_ptr<sources::Source>>> open_sources(const kernel::Facts& facts,
-                                                                   const TraceOptions& options) {
+// What the sources have to tell, so that processes that come to be find their way into the group.
+sources::Watch watch_for(const model::Selection& selection) {
+  sources::Watch watch;
+  watch.children = selection.is_group();
+  watch.execs = !selection.comms.empty() || !selection.cgroups.empty();
+  watch.parents = selection.children_of;
+  return watch;
+}
+
+Result<std::vector<std::unique_ptr<sources::Source>>> open_sources(
+    const kernel::Facts& facts, const TraceOptions& options, const model::Selection& selection) {
   sources::Settings settings;
   settings.limits.max_blocks = options.max_blocks;
   settings.limits.max_stacks = options.max_stacks;
+  if (selection.is_group()) settings.limits.max_targets = kMostInGroup;
   if (options.probe_at_entry) settings.sites = sources::SiteChoice::kEntry;
+  settings.watch = watch_for(selection);
   std::vector<std::unique_ptr<sources::Source>> opened;
   for (const sources::SourceRow& row : sources::registry()) {
     auto source = row.open(facts, settings);
@@ -74,32 +104,143 @@ Result<std::vector<std::unique_ptr<sources::Source>>> open_sources(const kernel:
   return opened;
 }
 
-Status Tracer::attach() {
-  // A person's mistake in the pid is told before anything is loaded.
-  for (const model::Pid pid : options_.pids) {
+// A person's mistake is told before anything is loaded.
+Status check_selection(model::Selection& selection) {
+  for (const model::Pid pid : selection.pids) {
     if (const auto image = system::read_process(pid); !image) return std::unexpected(image.error());
   }
-  auto opened = open_sources(facts_, options_);
+  for (const model::Pid parent : selection.children_of) {
+    if (!system::read_entry(parent)) {
+      return fail("there is no process {}, so it has no children: look its number up with pgrep",
+                  parent.value);
+    }
+  }
+  const auto mounts = system::cgroup_mounts();
+  for (std::string& cgroup : selection.cgroups) {
+    const std::string path = model::cgroup_path(cgroup, mounts);
+    const bool exists = std::ranges::any_of(
+        mounts, [&](const std::string& mount) { return system::is_directory(mount + path); });
+    if (!exists) {
+      return fail("there is no cgroup {}: give its path as in /proc/PID/cgroup or below {}", cgroup,
+                  mounts.empty() ? "/sys/fs/cgroup" : mounts.front());
+    }
+    cgroup = path;
+  }
+  return {};
+}
+
+Status Tracer::attach() {
+  if (auto checked = check_selection(selection_); !checked) return checked;
+  // Before anything of ours is made that a child would inherit.
+  if (!selection_.command.empty()) {
+    auto command = TracedCommand::prepare(selection_.command);
+    if (!command) return std::unexpected(command.error());
+    command_.emplace(std::move(*command));
+    selection_.children_of.push_back(command_->pid());
+  }
+  if (auto opened = open_collector(); !opened) return opened;
+  if (auto prepared = prepare_to_wait(); !prepared) return prepared;
+  return add_targets();
+}
+
+Status Tracer::open_collector() {
+  auto opened = open_sources(facts_, options_, selection_);
   if (!opened) return std::unexpected(opened.error());
+  collect::Readers readers{system::read_process, system::read_rss_anon_bytes, {}};
+  if (selection_.is_group()) {
+    readers.place = [this](model::Generation owner, model::Address address) {
+      return symbolizer_.place(owner, address);
+    };
+  }
   collector_ = std::make_unique<collect::Collector>(
-      std::move(*opened), collect::Readers{system::read_process, system::read_rss_anon_bytes},
+      std::move(*opened), std::move(readers),
       [this](model::Generation generation, const model::ProcessImage& image) {
         symbolizer_.learn(generation, image);
       });
-  for (const model::Pid pid : options_.pids) {
-    if (auto added = collector_->add_target(pid); !added) return added;
-  }
-  return prepare_to_wait();
+  return {};
 }
 
-// Only now, so that Ctrl-C ends an attach at once; the kernel takes the probes out.
+Status Tracer::add_targets() {
+  for (const model::Pid pid : selection_.pids) {
+    if (auto added = collector_->add_target(pid); !added) return added;
+    wait_->watch(pid);
+  }
+  if (command_) {
+    wait_->watch(command_->pid());
+    // Without it names depend on our being quick: that is no reason not to trace.
+    if (auto events = bpfrt::MappingEvents::open(command_->pid().value)) {
+      command_maps_.emplace(std::move(*events));
+      wait_->watch_source(command_maps_->event_fd());
+    }
+    return collector_->expect(command_->pid(), command_->expected_image());
+  }
+  look_around();
+  return {};
+}
+
+// From here on Ctrl-C is an event.
 Status Tracer::prepare_to_wait() {
   auto wait = Wait::make();
   if (!wait) return std::unexpected(wait.error());
   wait_ = std::move(*wait);
-  for (const model::Pid pid : options_.pids) wait_->watch(pid);
+  for (const model::Pid parent : selection_.children_of) wait_->watch(parent);
+  if (!selection_.comms.empty() || !selection_.cgroups.empty()) wait_->outlast_targets();
   for (const int fd : collector_->event_fds()) wait_->watch_source(fd);
   return {};
+}
+
+// Members of the group that the news have not told of: renamed or moved into the cgroup since.
+void Tracer::look_around() {
+  looked_around_ = monotonic_now();
+  if (!selection_.is_group() || command_) return;
+  for (const model::Pid pid :
+       model::select(selection_, system::list_processes(), model::Pid{::getpid()})) {
+    join(pid);
+  }
+}
+
+// What the command maps is told while it lives; /proc may be too late.
+void Tracer::hear_command() {
+  if (!command_maps_) return;
+  std::vector<model::MappingEvent> events;
+  command_maps_->consume({.exec =
+                              [&](std::string_view comm) {
+                                events.emplace_back(model::ImageReplaced{std::string(comm)});
+                              },
+                          .mapped =
+                              [&](const bpfrt::MappedCode& code) {
+                                model::Mapping mapping;
+                                mapping.start = model::Address{code.start};
+                                mapping.end = model::Address{code.start + code.size_bytes};
+                                mapping.file_offset_bytes = code.file_offset_bytes;
+                                mapping.file = {code.device_major, code.device_minor, code.inode};
+                                mapping.executable = true;
+                                if (code.inode != 0 || code.path.starts_with('['))
+                                  mapping.path = code.path;
+                                events.emplace_back(model::CodeMapped{std::move(mapping)});
+                              }});
+  if (!events.empty()) collector_->hear(command_->pid(), events);
+}
+
+void Tracer::join(model::Pid pid) {
+  if (collector_->join(pid)) wait_->watch(pid);
+}
+
+// A child of the group's own is in it for good where children were asked for; else its name and its
+// cgroup decide.
+void Tracer::consider(const sources::News& news) {
+  if (news.child && !selection_.children_of.empty()) return join(news.pid);
+  const auto entry = system::read_entry(news.pid);
+  if (!entry) return;
+  if (!model::select(selection_, std::span(&*entry, 1), model::Pid{::getpid()}).empty()) {
+    join(news.pid);
+  }
+}
+
+Status Tracer::tick() {
+  const MonotonicTime now = monotonic_now();
+  if (now.ns - looked_around_.ns > kLookAroundNs) look_around();
+  return collector_->tick(now);
 }
 
 // Stacks are walked before anything is counted, so that the unwind rules of the busy call sites are
@@ -120,11 +261,12 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
     if (*event == Event::kReport) {
       if (auto reported = report(); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
+      hear_command();
       if (auto served = collector_->serve(monotonic_now()); !served)
         return std::unexpected(served.error());
+      for (const sources::News& news : collector_->take_news()) consider(news);
     } else if (*event == Event::kTick) {
-      if (auto refreshed = collector_->tick(monotonic_now()); !refreshed)
-        return std::unexpected(refreshed.error());
+      if (auto ticked = tick(); !ticked) return std::unexpected(ticked.error());
     } else {
       return event;
     }
@@ -147,6 +289,7 @@ report::TraceReport Tracer::build(const model::Snapshot& snapshot,
 }
 
 Status Tracer::report() {
+  hear_command();
   auto snapshot = collector_->snapshot(monotonic_now());
   if (!snapshot) return std::unexpected(snapshot.error());
   const auto findings = model::analyse(*snapshot, {});
@@ -190,10 +333,14 @@ Result<int> Tracer::run() {
     }
   }
   if (auto attached = attach(); !attached) return std::unexpected(attached.error());
-  auto end = learn();
+  // A command has nothing to be learned from before it runs.
+  auto end = command_ ? Result<Event>(Event::kDurationOver) : learn();
   if (!end) return std::unexpected(end.error());
   collector_->open_gate(monotonic_now(), wall_now());
   fmt::print(stderr, "tidemark: tracing\n");
+  if (command_) {
+    if (auto gone = command_->let_go(); !gone) return std::unexpected(gone.error());
+  }
   if (*end == Event::kDurationOver) end = run_for(options_.duration, options_.interval);
   if (!end) return std::unexpected(end.error());
   const MonotonicTime ended = monotonic_now();

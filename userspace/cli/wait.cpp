@@ -111,7 +111,7 @@ Result<Event> Wait::next() {
       return Event::kSignal;
     }
     forget_exited(first_process, ready);
-    if (processes_.empty()) return Event::kTargetsGone;
+    if (processes_.empty() && !outlasts_targets_) return Event::kTargetsGone;
     if (take_timer(duration_, ready[1])) return Event::kDurationOver;
     const auto sources = std::span(ready).subspan(first_source, sources_.size());
     if (std::ranges::any_of(sources, [](short events) { return events != 0; }))

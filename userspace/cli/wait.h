@@ -26,8 +26,10 @@ class Wait {
   Wait& operator=(Wait&&) = default;
   ~Wait() = default;
 
-  // One that is gone already counts as ended.
+  // The trace ends when all that are watched have ended. One that is gone already counts as ended.
   void watch(model::Pid pid);
+  // It does not: others may come.
+  void outlast_targets() { outlasts_targets_ = true; }
   [[nodiscard]] Status start(std::optional<Nanoseconds> duration,
                              std::optional<Nanoseconds> interval);
   // `fd` stays the caller's, who must make it unreadable before he asks for the next event.
@@ -45,6 +47,7 @@ class Wait {
   UniqueFd tick_;
   std::vector<int> sources_;  // not owned
   std::vector<UniqueFd> processes_;
+  bool outlasts_targets_ = false;
 };
 
 }  // namespace tidemark::cli

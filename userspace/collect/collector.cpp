@@ -2,6 +2,7 @@
 #include "collect/collector.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tidemark::collect {
 namespace {
@@ -41,26 +42,102 @@ void Collector::note_image(model::Generation generation, const model::ProcessIma
 Status Collector::add_target(model::Pid pid) {
   const auto image = readers_.process(pid);
   if (!image) return std::unexpected(image.error());
-  const auto generation = next_generation();
+  const auto generation = select(pid);
   if (!generation) return std::unexpected(generation.error());
   for (const auto& source : sources_) {
-    if (auto attached = source->attach(*image, *generation); !attached) return attached;
+    if (auto attached = source->attach(*image, *generation); !attached) {
+      known_.erase(*generation);
+      return attached;
+    }
   }
   note_image(*generation, *image, known_[*generation]);
   return {};
 }
 
-// Behind those that we gave and those that the sources gave to processes which called exec
-// meanwhile. 0 is the kernel.
-Result<model::Generation> Collector::next_generation() const {
-  uint32_t last = known_.empty() ? 0 : known_.rbegin()->first.value;
-  for (const auto& source : sources_) {
-    const auto states = source->generations();
-    if (!states) return std::unexpected(states.error());
-    for (const sources::GenerationState& state : *states)
-      last = std::max(last, state.generation.value);
+bool Collector::is_target(model::Pid pid) const {
+  return std::ranges::any_of(known_, [pid](const auto& entry) {
+    return entry.second.running && entry.second.target.pid == pid;
+  });
+}
+
+Result<model::Generation> Collector::select(model::Pid pid) {
+  auto generation = sources_.front()->select(pid);
+  if (generation) known_[*generation].target.pid = pid;
+  return generation;
+}
+
+bool Collector::join(model::Pid pid) {
+  if (is_target(pid)) return false;
+  const auto image = readers_.process(pid);
+  if (!image) return false;  // gone again, or none that could be traced
+  const auto generation = select(pid);
+  if (!generation) {
+    refused_.insert({image->comm, generation.error().text});
+    return false;
   }
-  return model::Generation{last + 1};
+  Known& known = known_[*generation];
+  note_image(*generation, *image, known);
+  if (started_.ns != 0) known.target.rss_anon_start_bytes = readers_.rss_anon_bytes(pid);
+  for (const auto& source : sources_) {
+    const auto attached = source->attach(*image, *generation);
+    if (attached) continue;
+    known.followed = false;
+    known.not_followed = attached.error().text;
+  }
+  return true;
+}
+
+Status Collector::expect(model::Pid pid, const model::ProcessImage& image) {
+  const auto generation = select(pid);
+  if (!generation) return std::unexpected(generation.error());
+  known_[*generation].before_exec = true;
+  for (const auto& source : sources_) {
+    if (auto attached = source->attach(image, *generation); !attached) return attached;
+  }
+  return {};
+}
+
+void Collector::hear(model::Pid pid, const std::vector<model::MappingEvent>& events) {
+  std::vector<Heard>& images = heard_[pid];
+  for (const model::MappingEvent& event : events) {
+    if (const auto* replaced = std::get_if<model::ImageReplaced>(&event)) {
+      Heard& heard = images.emplace_back();
+      heard.image.pid = pid;
+      heard.image.comm = replaced->comm;
+      continue;
+    }
+    if (images.empty()) continue;  // our own code, before its first exec
+    Heard& heard = images.back();
+    heard.image.mappings.push_back(std::get<model::CodeMapped>(event).mapping);
+    // The kernel maps the program first, and its loader next.
+    if (heard.image.exe.empty()) heard.image.exe = heard.image.mappings.back().path;
+    heard.is_news = true;
+  }
+  settle_heard();
+}
+
+// The n-th exec began the generation behind the n-th of this process; until the sources know of it,
+// what was heard has to wait.
+void Collector::settle_heard() {
+  for (auto& [pid, images] : heard_) {
+    const auto states = sources_.front()->generations();
+    if (!states) return;
+    std::size_t exec = 0;
+    for (const sources::GenerationState& state : *states) {
+      if (state.pid != pid || exec++ == 0) continue;
+      if (exec - 2 >= images.size()) break;
+      Heard& heard = images[exec - 2];
+      if (!std::exchange(heard.is_news, false)) continue;
+      heard_images_[state.generation] = heard.image;
+      learn(state.generation, heard.image);
+    }
+  }
+}
+
+std::vector<sources::News> Collector::take_news() {
+  std::vector<sources::News> news;
+  for (const auto& source : sources_) append(news, source->take_news());
+  return news;
 }
 
 void Collector::start_learning() {
@@ -69,7 +146,7 @@ void Collector::start_learning() {
 
 std::vector<int> Collector::event_fds() const {
   std::vector<int> fds;
-  for (const auto& source : sources_) fds.push_back(source->event_fd());
+  for (const auto& source : sources_) append(fds, source->event_fds());
   return fds;
 }
 
@@ -101,6 +178,7 @@ void Collector::open_gate(MonotonicTime now, WallTime wall) {
 Status Collector::refresh(MonotonicTime now) {
   refreshed_ = now;
   maps_wanted_ = false;
+  settle_heard();
   // What every source is told of is what was known before the first of them was asked.
   std::map<model::Generation, bool> running_before;
   for (const auto& [generation, known] : known_) running_before[generation] = known.running;
@@ -131,10 +209,14 @@ Status Collector::refresh_from(sources::Source& source,
     if (state.life == Life::kExeced && (is_new || known_before->second)) {
       if (auto forgotten = source.forget(state.generation); !forgotten) return forgotten;
     }
+    if (state.life == Life::kExited && !is_new && known_before->second) source.release(state);
     const auto image = images.find(state.generation);
     const bool running = state.life == Life::kRunning;
-    if (running && is_new && image == images.end()) continue;  // met again, with its image
-    note_state(source, state, is_new, running && image != images.end() ? &image->second : nullptr);
+    const auto heard = heard_images_.find(state.generation);
+    const model::ProcessImage* seen = running && image != images.end() ? &image->second : nullptr;
+    if (seen == nullptr && is_new && heard != heard_images_.end()) seen = &heard->second;
+    if (running && is_new && seen == nullptr) continue;  // met again, with its image
+    note_state(source, state, is_new, seen);
   }
   return {};
 }
@@ -158,6 +240,7 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
 }
 
 Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
+  if (auto served = serve(now); !served) return std::unexpected(served.error());
   if (auto refreshed = refresh(now); !refreshed) return std::unexpected(refreshed.error());
   now = stopped_.value_or(now);
   model::Snapshot snapshot;
@@ -175,15 +258,30 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
     append(snapshot.counters, std::move(collected->counters));
     append(snapshot.coverage, std::move(collected->coverage));
   }
-  for (const auto& [generation, known] : known_) {
-    if (known.followed) continue;
-    snapshot.coverage.push_back({fmt::format("process {} after its exec", known.target.pid.value),
-                                 model::HookState::kMissing, known.not_followed});
-  }
+  note_untraced(snapshot.coverage);
   clean_stacks(code_, snapshot.call_sites, snapshot.stacks);
   if (!stopped_) read_resident_sets();
-  for (const auto& [generation, known] : known_) snapshot.targets.push_back(known.target);
+  for (const auto& [generation, known] : known_) {
+    if (!known.before_exec) snapshot.targets.push_back(known.target);
+  }
+  if (readers_.place) sum_workers(snapshot, readers_.place);
   return snapshot;
+}
+
+// One row a program and reason, however many processes it was.
+void Collector::note_untraced(std::vector<model::Coverage>& coverage) const {
+  std::map<std::pair<std::string, std::string>, std::vector<model::Pid>> untraced;
+  for (const auto& [generation, known] : known_) {
+    if (known.followed || known.before_exec) continue;
+    untraced[{known.target.comm, known.not_followed}].push_back(known.target.pid);
+  }
+  for (const auto& refused : refused_) untraced[refused];
+  for (const auto& [program, pids] : untraced) {
+    const auto& [comm, reason] = program;
+    coverage.push_back({pids.size() == 1 ? fmt::format("process {} ({})", pids.front().value, comm)
+                                         : fmt::format("processes of {}", comm),
+                        model::HookState::kMissing, reason});
+  }
 }
 
 void Collector::read_resident_sets() {

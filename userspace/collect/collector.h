@@ -8,9 +8,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "collect/stack_cleaner.h"
+#include "collect/worker_sums.h"
+#include "model/mapping_event.h"
 #include "model/process.h"
 #include "model/snapshot.h"
 #include "sources/source.h"
@@ -22,6 +27,7 @@ namespace tidemark::collect {
 struct Readers {
   std::function<Result<model::ProcessImage>(model::Pid)> process;
   std::function<std::optional<uint64_t>(model::Pid)> rss_anon_bytes;
+  PlaceOf place;  // where set, the call sites of workers are summed
 };
 
 // Told of every image that is read, so that names can be had later: the symbolizer.
@@ -34,6 +40,16 @@ class Collector {
 
   // Puts the probes of every source into the process.
   [[nodiscard]] Status add_target(model::Pid pid);
+  // The same for one of a group, at any time: one that cannot be traced is told in the coverage and
+  // tried again after its next exec. False where it is a target already, or gone.
+  [[nodiscard]] bool join(model::Pid pid);
+  // The process will call exec and become this image: its probes are there from its first
+  // instruction. What it is until then is no target.
+  [[nodiscard]] Status expect(model::Pid pid, const model::ProcessImage& image);
+  // What the expected process has mapped, in the order in which it did.
+  void hear(model::Pid pid, const std::vector<model::MappingEvent>& events);
+  // What the sources have to tell of processes that are not traced.
+  [[nodiscard]] std::vector<sources::News> take_news();
   // Lets the sources get ready for what the targets do: stacks are walked, nothing is counted.
   void start_learning();
   // Readable when sources wait for an answer; serve() gives it.
@@ -60,10 +76,14 @@ class Collector {
     bool running = true;
     bool followed = true;  // false after an exec, until the sources have looked at the new image
     std::string not_followed;  // why
+    bool before_exec = false;  // our own child, see expect()
   };
 
-  [[nodiscard]] Result<model::Generation> next_generation() const;
+  [[nodiscard]] bool is_target(model::Pid pid) const;
+  [[nodiscard]] Result<model::Generation> select(model::Pid pid);
+  void settle_heard();
   void read_resident_sets();
+  void note_untraced(std::vector<model::Coverage>& coverage) const;
   [[nodiscard]] Status refresh_from(sources::Source& source,
                                     const std::map<model::Generation, bool>& running_before);
   void note_state(sources::Source& source, const sources::GenerationState& state, bool is_new,
@@ -75,7 +95,15 @@ class Collector {
   Readers readers_;
   ImageListener listener_;
   std::map<model::Generation, Known> known_;
+  // The images of an expected process as it told them, one an exec, oldest first.
+  struct Heard {
+    model::ProcessImage image;
+    bool is_news = true;
+  };
+  std::map<model::Pid, std::vector<Heard>> heard_;
+  std::map<model::Generation, model::ProcessImage> heard_images_;
   CodeByOwner code_;
+  std::set<std::pair<std::string, std::string>> refused_;  // program and reason
   MonotonicTime started_;
   std::optional<MonotonicTime> stopped_;
   MonotonicTime refreshed_;

@@ -35,22 +35,6 @@ std::size_t code_frames(const CodeRanges& code, const model::Stack& stack) {
   return count;
 }
 
-void add_to(model::CallSite& into, const model::CallSite& from) {
-  into.total_bytes += from.total_bytes;
-  into.total_count += from.total_count;
-  into.freed_bytes += from.freed_bytes;
-  into.freed_count += from.freed_count;
-  const auto merge = [](std::optional<uint64_t>& a, const std::optional<uint64_t>& b, auto choose) {
-    if (b) a = a ? choose(*a, *b) : *b;
-  };
-  merge(into.oldest_birth_ns, from.oldest_birth_ns, [](auto a, auto b) { return std::min(a, b); });
-  merge(into.youngest_birth_ns, from.youngest_birth_ns,
-        [](auto a, auto b) { return std::max(a, b); });
-  for (std::size_t i = 0; i < std::size(into.live_by_quarter); ++i) {
-    into.live_by_quarter[i] += from.live_by_quarter[i];
-  }
-}
-
 std::vector<model::CallSite> merged(std::vector<model::CallSite> call_sites) {
   std::map<model::SiteKey, model::CallSite> by_key;
   for (model::CallSite& site : call_sites) {

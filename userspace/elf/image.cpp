@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include "elf/build_id.h"
 #include "elf/libelf_handle.h"
@@ -152,6 +153,9 @@ Status Image::read_headers() {
   const auto program = program_headers(elf->get());
   if (!program) return std::unexpected(program.error());
   segments_ = file_segments(*program);
+  for (const GElf_Phdr& one : *program) {
+    if (one.p_type == PT_INTERP) interpreter_ = read_path(FileOffset{one.p_offset}, one.p_filesz);
+  }
   const auto build_id_in = [this](const std::vector<NoteRange>& ranges) {
     std::optional<std::string> found;
     for (const NoteRange& range : ranges) {
@@ -164,6 +168,16 @@ Status Image::read_headers() {
   build_id_ = build_id_in(note_segments(*program));
   if (!build_id_) build_id_ = build_id_in(note_sections(elf->get()));
   return {};
+}
+
+// Up to its 0; none where it is longer than a path can be, or cut off.
+std::optional<std::string> Image::read_path(FileOffset offset, uint64_t size) const {
+  if (size > PATH_MAX) return std::nullopt;
+  const auto bytes = read_at(offset, static_cast<std::size_t>(size));
+  if (!bytes) return std::nullopt;
+  const auto end = std::ranges::find(*bytes, 0);
+  if (end == bytes->end() || end == bytes->begin()) return std::nullopt;
+  return std::string(bytes->begin(), end);
 }
 
 std::optional<Vaddr> Image::to_vaddr(FileOffset offset) const {

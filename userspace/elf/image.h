@@ -48,6 +48,8 @@ class Image {
   [[nodiscard]] ImageType type() const { return type_; }
   // Stays the Image's.
   [[nodiscard]] const UniqueFd& file() const { return file_; }
+  // The loader that it asks for; none for what is static, and for most libraries.
+  [[nodiscard]] const std::optional<std::string>& interpreter() const { return interpreter_; }
   // Lower-case hex.
   [[nodiscard]] const std::optional<std::string>& build_id() const { return build_id_; }
 
@@ -69,12 +71,14 @@ class Image {
  private:
   Image(UniqueFd file, std::string_view name) : file_(std::move(file)), name_(name) {}
   [[nodiscard]] Status read_headers();
+  [[nodiscard]] std::optional<std::string> read_path(FileOffset offset, uint64_t size) const;
   [[nodiscard]] Result<std::vector<uint8_t>> read_at(FileOffset offset, std::size_t count) const;
 
   UniqueFd file_;
   std::string name_;
   Machine machine_ = Machine::kOther;
   ImageType type_ = ImageType::kOther;
+  std::optional<std::string> interpreter_;
   std::optional<std::string> build_id_;
   std::vector<Segment> segments_;  // executable ones first
   std::optional<Result<SymbolTable>> symbols_;

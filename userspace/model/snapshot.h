@@ -48,10 +48,15 @@ struct CallSite {
   std::optional<uint64_t> youngest_birth_ns;
   // Live blocks by the quarter of the trace in which they were born, oldest first.
   uint64_t live_by_quarter[4] = {0, 0, 0, 0};
+  // The sum over workers: `owner` is the first of them that was there.
+  bool of_several_processes = false;
 
   [[nodiscard]] uint64_t live_bytes() const { return total_bytes - freed_bytes; }
   [[nodiscard]] uint64_t live_count() const { return total_count - freed_count; }
 };
+
+// Adds what another call site counted.
+void add_to(CallSite& into, const CallSite& from);
 
 enum class CounterKind { kLoss, kNote };
 

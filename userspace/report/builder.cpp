@@ -89,16 +89,7 @@ std::map<SiteKey, model::CallSite> merged_sites(const model::Snapshot& snapshot)
   std::map<SiteKey, model::CallSite> merged;
   for (const model::CallSite& site : snapshot.call_sites) {
     const auto [place, is_new] = merged.try_emplace(model::key_of(site), site);
-    if (is_new) continue;
-    model::CallSite& sum = place->second;
-    sum.total_bytes += site.total_bytes;
-    sum.total_count += site.total_count;
-    sum.freed_bytes += site.freed_bytes;
-    sum.freed_count += site.freed_count;
-    const auto oldest = std::min(sum.oldest_birth_ns.value_or(UINT64_MAX),
-                                 site.oldest_birth_ns.value_or(UINT64_MAX));
-    if (oldest != UINT64_MAX) sum.oldest_birth_ns = oldest;
-    sum.youngest_birth_ns = std::max(sum.youngest_birth_ns, site.youngest_birth_ns);
+    if (!is_new) model::add_to(place->second, site);
   }
   return merged;
 }
@@ -119,7 +110,7 @@ CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t
   CallSiteRow row;
   row.kind = site.kind;
   if (const auto target = targets.find(site.owner); target != targets.end()) {
-    row.pid = target->second->pid.value;
+    if (!site.of_several_processes) row.pid = target->second->pid.value;
     row.comm = target->second->comm;
   }
   row.live_bytes = site.live_bytes();

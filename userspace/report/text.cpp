@@ -247,8 +247,9 @@ std::string frame_text(const model::Frame& frame) {
 // Whose call site, where that is not the same for all of them.
 std::string whose(const CallSiteRow& row, bool many_owners) {
   std::string text;
-  if (many_owners && row.pid)
-    text = fmt::format("{} ({})", printable(row.comm.value_or("?")), *row.pid);
+  if (many_owners && row.comm) {
+    text = printable(*row.comm) + (row.pid ? fmt::format(" ({})", *row.pid) : " (several)");
+  }
   if (row.kind != model::Kind::kHeap) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", kind_name(row.kind));
   }

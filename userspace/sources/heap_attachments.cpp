@@ -44,16 +44,10 @@ Status HeapAttachments::attach(const model::ProcessImage& image, model::Generati
 Status HeapAttachments::follow(const model::ProcessImage& image, const GenerationState& state) {
   auto plan = plan_heap_probes(image, choice_);
   if (!plan) return std::unexpected(plan.error());
-  for (auto& [generation, shares] : shares_) {
-    for (Share& share : shares) {
-      const bool same_process = placed_[share.probe].pid == image.pid;
-      if (same_process && !share.hits_at_end) share.hits_at_end = hits_of(share.probe);
-      if (same_process && state.probes_lost) lost_.insert(share.probe);
-    }
-  }
+  end_shares(image.pid);
   // Lost ones come to life again beside new ones at the same place, and would count everything
   // twice.
-  if (state.probes_lost) detach_from(image.pid);
+  if (state.probes_lost) bpfrt::detach(take_links(image.pid));
   const auto attached = attach_probes(image, *plan, Scope::kNewFiles);
   if (!attached) return std::unexpected(attached.error());
   if (*attached > 0) ++late_probes_;
@@ -62,15 +56,49 @@ Status HeapAttachments::follow(const model::ProcessImage& image, const Generatio
   return {};
 }
 
-void HeapAttachments::detach() {
-  while (!links_.empty()) links_.pop_back();
+// What comes to be counted by the probes of this process is another generation's from here on.
+void HeapAttachments::end_shares(model::Pid pid) {
+  for (auto& [generation, shares] : shares_) {
+    for (Share& share : shares) {
+      if (placed_[share.probe].pid != pid || share.hits_at_end) continue;
+      share.hits_at_end = hits_of(share.probe);
+    }
+  }
 }
 
-void HeapAttachments::detach_from(model::Pid pid) {
-  for (std::size_t left = links_.size(); left > 0; --left) {
-    if (links_[left - 1].pid != pid) continue;
-    links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(left - 1));
+// A process of this pid that came since has probes of its own, and a generation behind this one.
+void HeapAttachments::release(const GenerationState& state) {
+  const bool is_newest = std::ranges::all_of(shares_, [&](const auto& entry) {
+    const auto& [generation, shares] = entry;
+    return generation <= state.generation || shares.empty() ||
+           placed_[shares.front().probe].pid != state.pid;
+  });
+  if (!is_newest) return;
+  end_shares(state.pid);
+  detacher_.take(take_links(state.pid));
+}
+
+void HeapAttachments::detach() {
+  std::vector<bpfrt::Link> entries, returns;
+  for (Attached& attached : links_) {
+    (attached.end == bpfrt::ProbeEnd::kEntry ? entries : returns)
+        .push_back(std::move(attached.link));
   }
+  links_.clear();
+  bpfrt::detach(std::move(entries));
+  bpfrt::detach(std::move(returns));
+}
+
+std::vector<bpfrt::Link> HeapAttachments::take_links(model::Pid pid) {
+  std::vector<bpfrt::Link> taken;
+  for (Attached& attached : links_) {
+    if (attached.pid == pid) taken.push_back(std::move(attached.link));
+  }
+  std::erase_if(links_, [&](const Attached& attached) { return attached.pid == pid; });
+  for (uint32_t index = 0; index < placed_.size(); ++index) {
+    if (placed_[index].pid == pid) lost_.insert(index);
+  }
+  return taken;
 }
 
 bool HeapAttachments::has_probes(model::Pid pid, const model::FileId& file) const {
@@ -125,7 +153,9 @@ Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd 
       bpf_object__find_program_by_name(object_, std::string(program).c_str());
   auto links = bpfrt::attach_uprobes(found, plan_.uprobes, end, target, points);
   if (!links) return within(fmt::format("process {}", target.pid), links.error());
-  for (bpfrt::Link& link : *links) links_.push_back({model::Pid{target.pid}, std::move(link)});
+  for (bpfrt::Link& link : *links) {
+    links_.push_back({model::Pid{target.pid}, end, std::move(link)});
+  }
   return {};
 }
 

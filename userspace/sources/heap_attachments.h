@@ -43,8 +43,9 @@ class HeapAttachments {
   // After an exec: probes are on the files that had them already, unless they were lost; the others
   // get theirs. Fails while the new image is still being put together: to be tried again then.
   [[nodiscard]] Status follow(const model::ProcessImage& image, const GenerationState& state);
-  // The last to be attached first: entries before returns, so that no call is left without its
-  // return.
+  // The process of this generation has ended: its links go, in the background.
+  void release(const GenerationState& state);
+  // Entries before returns, so that no call is left without its return.
   void detach();
 
   [[nodiscard]] const std::vector<model::Coverage>& coverage() const { return coverage_; }
@@ -72,6 +73,7 @@ class HeapAttachments {
   enum class Scope { kAllFiles, kNewFiles };
   [[nodiscard]] Result<uint64_t> attach_probes(const model::ProcessImage& image,
                                                const HeapProbePlan& plan, Scope scope);
+  void end_shares(model::Pid pid);
   [[nodiscard]] Status attach_points(std::string_view program, bpfrt::ProbeEnd end,
                                      const bpfrt::UprobeTarget& target,
                                      std::span<const bpfrt::UprobePoint> points);
@@ -86,9 +88,11 @@ class HeapAttachments {
   SiteChoice choice_;
   struct Attached {
     model::Pid pid;
+    bpfrt::ProbeEnd end = bpfrt::ProbeEnd::kEntry;
     bpfrt::Link link;
   };
-  void detach_from(model::Pid pid);
+  // Takes the links of a process out of links_; its probes count as lost.
+  [[nodiscard]] std::vector<bpfrt::Link> take_links(model::Pid pid);
 
   std::vector<Attached> links_;
   std::vector<Placed> placed_;
@@ -96,6 +100,7 @@ class HeapAttachments {
   std::map<model::Generation, std::vector<Share>> shares_;
   std::vector<model::Coverage> coverage_;
   uint64_t late_probes_ = 0;
+  bpfrt::Detacher detacher_;
 };
 
 }  // namespace tidemark::sources

@@ -15,6 +15,14 @@ std::size_t quarter_of(const Window& window, uint64_t birth_ns) {
   return static_cast<std::size_t>(std::min<uint64_t>(3, age_in_trace / (span / 4 + 1)));
 }
 
+// wait(2)'s status as a shell says it: the code, or 128 + signal.
+int shell_code(uint32_t status) {
+  const uint32_t signal = status & 0x7f;
+  return static_cast<int>(signal != 0 ? 128 + signal : (status >> 8) & 0xff);
+}
+
+}  // namespace
+
 model::StackEnd to_end(uint32_t end) {
   switch (end) {
     case TM_STACK_BOTTOM:
@@ -25,14 +33,6 @@ model::StackEnd to_end(uint32_t end) {
       return model::StackEnd::kBroken;
   }
 }
-
-// wait(2)'s status as a shell says it: the code, or 128 + signal.
-int shell_code(uint32_t status) {
-  const uint32_t signal = status & 0x7f;
-  return static_cast<int>(signal != 0 ? 128 + signal : (status >> 8) & 0xff);
-}
-
-}  // namespace
 
 void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   if (totals.total_count == 0) return;
@@ -46,8 +46,12 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   // Copied while it changed: what is freed was allocated.
   site.freed_bytes = std::min<uint64_t>(totals.freed_bytes, totals.total_bytes);
   site.freed_count = std::min<uint64_t>(totals.freed_count, totals.total_count);
-  index_.emplace(key, sites_.size());
-  sites_.push_back(std::move(site));
+  const auto [place, is_new] = index_.emplace(key, sites_.size());
+  if (is_new) {
+    sites_.push_back(std::move(site));
+  } else {
+    model::add_to(sites_[place->second], site);
+  }
 }
 
 void SiteTable::add_block(const tm_block& block) {

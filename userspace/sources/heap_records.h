@@ -40,6 +40,7 @@ class SiteTable {
   std::unordered_map<tm_site_key, std::size_t, Hash, Equal> index_;
 };
 
+[[nodiscard]] model::StackEnd to_end(uint32_t end);  // enum tm_stack_end
 [[nodiscard]] model::Stack to_stack(model::StackId id, const tm_stack& record);
 [[nodiscard]] GenerationState to_generation(model::Generation generation,
                                             const tm_generation& record);

@@ -18,6 +18,7 @@ constexpr std::size_t kMaxUnanswered = 4096;
 
 Result<std::unique_ptr<RuleService>> RuleService::open(const bpf_map* rules,
                                                        const bpf_map* requests,
+                                                       const bpf_map* raw_stacks,
                                                        uint32_t max_rules) {
   std::unique_ptr<RuleService> service(new RuleService(rules, max_rules));
   auto ring = bpfrt::RingBuffer::open(
@@ -29,12 +30,29 @@ Result<std::unique_ptr<RuleService>> RuleService::open(const bpf_map* rules,
       });
   if (!ring) return std::unexpected(ring.error());
   service->requests_ = std::move(*ring);
+  auto raw_ring = bpfrt::RingBuffer::open(
+      raw_stacks, [raw = service.get()](const void* record, std::size_t size_bytes) {
+        const auto heard = raw->raw_stacks_.hear(record, size_bytes, raw->rule_of_);
+        if (heard == RawStacks::Heard::kMapsWanted) raw->served_ = Served::kMapsWanted;
+      });
+  if (!raw_ring) return std::unexpected(raw_ring.error());
+  service->raw_ring_ = std::move(*raw_ring);
   return service;
 }
 
+RuleService::RuleService(const bpf_map* rules, uint32_t max_rules)
+    : rules_(rules),
+      max_rules_(max_rules),
+      rule_of_([this](model::Generation owner, model::Address address) -> std::optional<tm_rule> {
+        if (!unwind_.knows(owner, address)) return std::nullopt;
+        return unwind_.rule_for(owner, address);
+      }) {}
+
 Result<Served> RuleService::serve() {
   served_ = Served::kAll;
-  if (auto consumed = requests_->consume(); !consumed) return std::unexpected(consumed.error());
+  for (auto* ring : {&requests_, &raw_ring_}) {
+    if (auto consumed = (*ring)->consume(); !consumed) return std::unexpected(consumed.error());
+  }
   return served_;
 }
 
@@ -72,6 +90,7 @@ void RuleService::learn(model::Generation owner, const model::ProcessImage& imag
              });
     });
   }
+  raw_stacks_.learn(owner, rule_of_);
   for (const tm_rule_key& asked : std::exchange(unanswered_, {})) {
     if (asked.owner != owner.value) {
       unanswered_.push_back(asked);

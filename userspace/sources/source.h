@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Source: one capability that counts memory. It owns its BPF object, maps and links; ABI records
-// stop here. Life: attach() for each target, start_learning(), open_gate(), collect() as often as
-// wanted, stop(). Single-threaded.
+// stop here. Life: select() and attach() for each target, start_learning(), open_gate(), collect()
+// as often as wanted, stop(). Single-threaded.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,22 @@ struct Limits {
 
 enum class SiteChoice { kCheapest, kEntry };
 
+// What a source has to tell of processes that are not traced (yet).
+struct Watch {
+  bool children = false;  // of those that are traced or named here
+  bool execs = false;     // of all processes
+  std::vector<model::Pid> parents;
+};
+
 struct Settings {
   Limits limits;
   SiteChoice sites = SiteChoice::kCheapest;
+  Watch watch;
+};
+
+struct News {
+  model::Pid pid;
+  bool child = false;  // born of a process whose children are watched; else one that called exec
 };
 
 // What became of an address space that is or was traced.
@@ -70,8 +83,11 @@ class Source {
  public:
   virtual ~Source() = default;
 
-  // Puts probes into the target, as the given generation; nothing is counted before the gate opens.
-  // An error says what is missing in this target and what to do.
+  // Selects the process, under a number that no other has. It is followed from here on, over execs
+  // too, whether probes can be put into it or not.
+  [[nodiscard]] virtual Result<model::Generation> select(model::Pid pid) = 0;
+  // Puts probes into the selected target; nothing is counted before the gate opens. An error says
+  // what is missing in this target and what to do.
   [[nodiscard]] virtual Status attach(const model::ProcessImage& target,
                                       model::Generation generation) = 0;
   // A traced process has called exec and is this image now: whatever has to be probed anew is. An
@@ -81,15 +97,19 @@ class Source {
   // Called with every image that is read of a traced address space: at attach, about once a second,
   // after an exec.
   virtual void learn(model::Generation generation, const model::ProcessImage& image) = 0;
+  // The process of this generation has ended: its probes are given back.
+  virtual void release(const GenerationState& state) = 0;
   // The address space is gone (exec): nothing of it is live any more, its room is given back.
   [[nodiscard]] virtual Status forget(model::Generation generation) = 0;
   // Lets stacks be walked but nothing counted, so that what the walks need is known before the gate
   // opens.
   virtual void start_learning() = 0;
-  // Readable when the programs wait for an answer; then serve() gives it, or says that the maps
-  // have to be read first.
-  [[nodiscard]] virtual int event_fd() const = 0;
+  // Readable when the programs wait for an answer or have news; then serve() gives the one, or
+  // says that the maps have to be read first, and keeps the other.
+  [[nodiscard]] virtual std::vector<int> event_fds() const = 0;
   [[nodiscard]] virtual Result<Served> serve() = 0;
+  // What came in since the last call.
+  [[nodiscard]] virtual std::vector<News> take_news() = 0;
   virtual void open_gate() = 0;
   // New calls are not counted any more, those under way and frees still are.
   virtual void drain() = 0;

@@ -4,12 +4,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstring>
 #include <set>
 #include <span>
+#include <unordered_set>
+#include <utility>
 
 #include "bpf/abi/heap.h"
 #include "bpfrt/link.h"
 #include "bpfrt/map.h"
+#include "bpfrt/ring_buffer.h"
 #include "bpfrt/skeleton.h"
 #include "kernel/rules.h"
 #include "sources/counters.h"
@@ -40,6 +45,7 @@ class UserHeap final : public Source {
       : skeleton_(std::move(skeleton)), plan_(plan), settings_(settings) {}
 
   [[nodiscard]] Status load();
+  [[nodiscard]] Result<model::Generation> select(model::Pid pid) override;
   [[nodiscard]] Status attach(const model::ProcessImage& target,
                               model::Generation generation) override;
   [[nodiscard]] Status follow(const model::ProcessImage& image,
@@ -49,10 +55,16 @@ class UserHeap final : public Source {
   void learn(model::Generation generation, const model::ProcessImage& image) override {
     rules_->learn(generation, image);
   }
+  void release(const GenerationState& state) override { attachments_->release(state); }
   [[nodiscard]] Status forget(model::Generation generation) override;
   void start_learning() override { skeleton_->bss->gate_state = TM_GATE_LEARNING; }
-  [[nodiscard]] int event_fd() const override { return rules_->event_fd(); }
-  [[nodiscard]] Result<Served> serve() override { return rules_->serve(); }
+  [[nodiscard]] std::vector<int> event_fds() const override {
+    std::vector<int> fds = rules_->event_fds();
+    fds.push_back(news_ring_->event_fd());
+    return fds;
+  }
+  [[nodiscard]] Result<Served> serve() override;
+  [[nodiscard]] std::vector<News> take_news() override { return std::exchange(news_, {}); }
   void open_gate() override { skeleton_->bss->gate_state = TM_GATE_OPEN; }
   void drain() override { skeleton_->bss->gate_state = TM_GATE_DRAINING; }
   void stop() override;
@@ -62,8 +74,10 @@ class UserHeap final : public Source {
  private:
   void size_maps();
   [[nodiscard]] Status attach_life();
-  [[nodiscard]] Status select(const model::ProcessImage& target, model::Generation generation);
+  [[nodiscard]] Status watch();
+  [[nodiscard]] uint64_t resolve(uint64_t stack_id) const;
   [[nodiscard]] Status read_sites(SiteTable& sites) const;
+  void add_raw_stacks(std::vector<model::Stack>& stacks) const;
   [[nodiscard]] Result<CounterValues> read_counters() const;
 
   HeapSkeleton skeleton_;
@@ -76,6 +90,9 @@ class UserHeap final : public Source {
   std::vector<model::Coverage> life_coverage_;
   std::set<model::Generation> forgotten_;
   tm_count dropped_at_exec_{};
+  uint64_t late_targets_ = 0;
+  std::vector<News> news_;
+  std::optional<bpfrt::RingBuffer> news_ring_;  // last: its callback uses the rest
 };
 
 void UserHeap::size_maps() {
@@ -100,6 +117,10 @@ Status UserHeap::load() {
   skeleton_->rodata->self_tgid = static_cast<uint32_t>(::getpid());
   skeleton_->rodata->have_task_storage = storage;
   skeleton_->rodata->have_attach_cookie = plan_.cookies == kernel::Cookies::kAttached;
+  skeleton_->rodata->tell_children = settings_.watch.children;
+  skeleton_->rodata->tell_execs = settings_.watch.execs;
+  skeleton_->bss->next_generation = 1;  // 0 is the kernel
+  skeleton_->bss->raw_stacks_left = settings_.limits.max_stacks / 2;
   bpf_map__set_autocreate(skeleton_->maps.threads, storage);
   bpf_map__set_autocreate(skeleton_->maps.threads_by_tid, !storage);
   size_maps();
@@ -112,13 +133,38 @@ Status UserHeap::load() {
   }
   if (auto loaded = skeleton_.load(); !loaded) return loaded;
   const auto& maps = skeleton_->maps;
-  auto rules = RuleService::open(maps.rules, maps.rule_requests, settings_.limits.max_rules);
+  auto rules = RuleService::open(maps.rules, maps.rule_requests, maps.raw_stacks,
+                                 settings_.limits.max_rules);
   if (!rules) return std::unexpected(rules.error());
   rules_ = std::move(*rules);
   attachments_.emplace(skeleton_->obj,
                        AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits},
                        plan_, settings_.sites);
+  if (auto watched = watch(); !watched) return watched;
   return attach_life();
+}
+
+Status UserHeap::watch() {
+  const auto& maps = skeleton_->maps;
+  for (const model::Pid parent : settings_.watch.parents) {
+    const auto tgid = static_cast<uint32_t>(parent.value);
+    if (auto put = bpfrt::put(maps.watched_parents, tgid, uint32_t{1}); !put) return put;
+  }
+  auto ring =
+      bpfrt::RingBuffer::open(maps.life_news, [this](const void* record, std::size_t size_bytes) {
+        tm_news news{};
+        if (size_bytes < sizeof(news)) return;
+        std::memcpy(&news, record, sizeof(news));
+        news_.push_back({model::Pid{static_cast<int32_t>(news.tgid)}, news.kind == TM_NEWS_CHILD});
+      });
+  if (!ring) return std::unexpected(ring.error());
+  news_ring_ = std::move(*ring);
+  return {};
+}
+
+Result<Served> UserHeap::serve() {
+  if (auto consumed = news_ring_->consume(); !consumed) return std::unexpected(consumed.error());
+  return rules_->serve();
 }
 
 Status UserHeap::attach_life() {
@@ -141,8 +187,9 @@ Status UserHeap::attach(const model::ProcessImage& target, model::Generation gen
         "another process",
         target.pid.value);
   }
-  if (auto chosen = select(target, generation); !chosen) return chosen;
-  return attachments_->attach(target, generation);
+  auto attached = attachments_->attach(target, generation);
+  if (attached && skeleton_->bss->gate_state == TM_GATE_OPEN) ++late_targets_;
+  return attached;
 }
 
 Status UserHeap::forget(model::Generation generation) {
@@ -167,15 +214,22 @@ void UserHeap::stop() {
   life_links_.clear();
 }
 
-Status UserHeap::select(const model::ProcessImage& target, model::Generation generation) {
-  tm_generation life{};
-  life.tgid = static_cast<uint32_t>(target.pid.value);
-  life.life = TM_LIFE_RUNNING;
+// BPF gives numbers too, at exec; the insert decides whose one is.
+Result<model::Generation> UserHeap::select(model::Pid pid) {
+  tm_generation born{};
+  born.tgid = static_cast<uint32_t>(pid.value);
+  born.life = TM_LIFE_RUNNING;
   tm_selected chosen{};
-  chosen.generation = generation.value;
-  skeleton_->bss->next_generation = std::max(skeleton_->bss->next_generation, generation.value + 1);
-  if (auto put = bpfrt::put(skeleton_->maps.generations, generation.value, life); !put) return put;
-  return bpfrt::put(skeleton_->maps.selected, life.tgid, chosen);
+  for (;;) {
+    chosen.generation = std::atomic_ref(skeleton_->bss->next_generation).fetch_add(1);
+    const auto is_new = bpfrt::put_new(skeleton_->maps.generations, chosen.generation, born);
+    if (!is_new) return std::unexpected(is_new.error());
+    if (*is_new) break;
+  }
+  if (auto put = bpfrt::put(skeleton_->maps.selected, born.tgid, chosen); !put) {
+    return std::unexpected(put.error());
+  }
+  return model::Generation{chosen.generation};
 }
 
 Result<std::vector<GenerationState>> UserHeap::generations() const {
@@ -201,7 +255,7 @@ Result<CounterValues> UserHeap::read_counters() const {
   }
   values[TM_COUNTER_dropped_at_exec] = dropped_at_exec_;
   values[TM_COUNTER_replaced_code].count = rules_->replaced_code();
-  values[TM_COUNTER_late_probes].count = attachments_->late_probes();
+  values[TM_COUNTER_late_probes].count = attachments_->late_probes() + late_targets_;
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton_->obj) {
     const auto misses = bpfrt::program_misses(each);
@@ -211,20 +265,35 @@ Result<CounterValues> UserHeap::read_counters() const {
   return values;
 }
 
+uint64_t UserHeap::resolve(uint64_t stack_id) const {
+  return rules_->raw_stacks().resolve(model::StackId{stack_id}).value;
+}
+
 // A generation that is gone holds nothing: all of it counts as freed.
 Status UserHeap::read_sites(SiteTable& sites) const {
   const auto read = bpfrt::for_each_entry<tm_site_key, tm_site>(
-      skeleton_->maps.sites, [&](const tm_site_key& key, tm_site totals) {
+      skeleton_->maps.sites, [&](tm_site_key key, tm_site totals) {
         if (forgotten_.contains(model::Generation{key.owner})) {
           totals.freed_bytes = totals.total_bytes;
           totals.freed_count = totals.total_count;
         }
+        key.stack_id = resolve(key.stack_id);
         sites.add_site(key, totals);
       });
   if (!read) return read;
   return bpfrt::for_each_entry<tm_block_key, tm_block>(
-      skeleton_->maps.blocks,
-      [&](const tm_block_key&, const tm_block& block) { sites.add_block(block); });
+      skeleton_->maps.blocks, [&](const tm_block_key&, tm_block block) {
+        block.site.stack_id = resolve(block.site.stack_id);
+        sites.add_block(block);
+      });
+}
+
+void UserHeap::add_raw_stacks(std::vector<model::Stack>& stacks) const {
+  std::unordered_set<model::StackId> known;
+  for (const model::Stack& stack : stacks) known.insert(stack.id);
+  for (const auto& [id, stack] : rules_->raw_stacks().stacks()) {
+    if (!known.contains(id)) stacks.push_back(stack);
+  }
 }
 
 Result<Collected> UserHeap::collect(const Window& window) const {
@@ -236,6 +305,7 @@ Result<Collected> UserHeap::collect(const Window& window) const {
         collected.stacks.push_back(to_stack(model::StackId{id}, stack));
       });
   if (!read_stacks) return std::unexpected(read_stacks.error());
+  add_raw_stacks(collected.stacks);
   const auto counters = read_counters();
   if (!counters) return std::unexpected(counters.error());
   collected.call_sites = sites.take();

@@ -50,6 +50,14 @@ Result<UniqueFd> open_mapped_file(const MappedFile& file) {
   if (mapped) return open_for_reading(*mapped, by_range);
 
   if (same_inode && !file.deleted) return open_for_reading(*named, by_name);
+  // The process has gone. In our own root the same name may be the same file.
+  if (file.path.starts_with('/')) {
+    const std::string here(file.path);
+    const Result<FoundFile> ours = find_regular_file(here, file);
+    if (ours && ours->inode == file.inode && ours->same_device) {
+      return open_for_reading(*ours, here);
+    }
+  }
   if (named) return fail("{} is another file by now; {}", by_name, mapped.error().text);
   return fail("{}; {}", named.error().text, mapped.error().text);
 }

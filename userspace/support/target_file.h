@@ -25,7 +25,8 @@ struct MappedFile {
 
 // Tries /proc/PID/root/PATH, if device and inode are those of the mapping; then
 // /proc/PID/map_files, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN but is always right;
-// then the path once more if only the device differs (btrfs and overlayfs tell two). Opens regular
+// then the path once more if only the device differs (btrfs and overlayfs tell two); then, for a
+// process that has gone, the path in our own root, if device and inode are the same. Opens regular
 // files only, for reading; devices and FIFOs are not touched.
 [[nodiscard]] Result<UniqueFd> open_mapped_file(const MappedFile& file);
 

@@ -13,7 +13,8 @@ struct Module {
     uint64_t offset_bytes = 0;
   };
 
-  explicit Module(elf::Image opened) : image(std::move(opened)) {}
+  Module(elf::Image opened, uint64_t number_of_it)
+      : number(number_of_it), image(std::move(opened)) {}
 
   const std::optional<Name>& name_at(elf::Vaddr address) {
     const auto [entry, is_new] = names.try_emplace(address);
@@ -26,6 +27,7 @@ struct Module {
     return entry->second;
   }
 
+  uint64_t number;
   elf::Image image;
   std::unordered_map<elf::Vaddr, std::optional<Name>> names;
 };
@@ -82,6 +84,17 @@ std::vector<model::Frame> ProcessSymbolizer::frames(
   return frames;
 }
 
+std::optional<std::pair<uint64_t, uint64_t>> ProcessSymbolizer::place(
+    model::Generation owner, model::Address return_address) const {
+  const auto known = owners_.find(owner);
+  if (known == owners_.end() || return_address.value == 0) return std::nullopt;
+  const model::Address call{return_address.value - 1};
+  const Region* region = known->second.at(call);
+  if (region == nullptr || !region->module) return std::nullopt;
+  return std::pair{region->module->number,
+                   region->file_offset_bytes + (call.value - region->start.value)};
+}
+
 std::shared_ptr<Module> ProcessSymbolizer::module_of(model::Generation owner, model::Pid pid,
                                                      const model::Mapping& mapping) {
   if (mapping.file.inode == 0) return nullptr;
@@ -108,9 +121,9 @@ Result<std::shared_ptr<Module>> ProcessSymbolizer::open_module(model::Pid pid,
   if (!image) return std::unexpected(image.error());
 
   const std::optional<std::string> build_id = image->build_id();
-  if (!build_id) return std::make_shared<Module>(*std::move(image));
+  if (!build_id) return std::make_shared<Module>(*std::move(image), modules_++);
   const auto [entry, is_new] = by_build_id_.try_emplace(*build_id);
-  if (is_new) entry->second = std::make_shared<Module>(*std::move(image));
+  if (is_new) entry->second = std::make_shared<Module>(*std::move(image), modules_++);
   return entry->second;
 }
 

@@ -46,6 +46,11 @@ class ProcessSymbolizer final : public Symbolizer {
   [[nodiscard]] std::vector<model::Frame> frames(
       model::Generation owner, std::span<const model::Address> return_addresses) override;
 
+  // Which file (the same number for the same build id) and which offset in it. None for memory that
+  // is no file, and for what could not be opened.
+  [[nodiscard]] std::optional<std::pair<uint64_t, uint64_t>> place(
+      model::Generation owner, model::Address return_address) const;
+
   // In the order in which they were met.
   [[nodiscard]] const std::vector<UnreadableFile>& unreadable_files() const { return unreadable_; }
 
@@ -58,6 +63,7 @@ class ProcessSymbolizer final : public Symbolizer {
   [[nodiscard]] Result<std::shared_ptr<Module>> open_module(model::Pid pid,
                                                             const model::Mapping& mapping);
 
+  uint64_t modules_ = 0;
   std::map<FileKey, std::shared_ptr<Module>> by_file_;
   std::unordered_map<std::string, std::shared_ptr<Module>> by_build_id_;
   std::set<std::pair<model::Generation, FileKey>> failed_;
