@@ -22,7 +22,8 @@ Facts full_host() {
           .uprobe_multi = yes,
           .uprobe_multi_pid = yes,
           .task_storage = yes,
-          .attach_cookie = yes};
+          .attach_cookie = yes,
+          .seccomp_returns = yes};
 }
 
 void take(kernel::Fact& fact, std::string reason) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "bpfrt/probe_keeper.h"
 #include "support/result.h"
 #include "support/unique_fd.h"
 #include "support/uprobe.h"
@@ -22,8 +23,6 @@ struct bpf_link;
 struct bpf_program;
 
 namespace tidemark::bpfrt {
-
-enum class ProbeEnd { kEntry, kReturn };
 
 class Link {
  public:
@@ -41,23 +40,12 @@ class Link {
   std::unique_ptr<bpf_link, Destroy> link_;  // one made by libbpf
 };
 
-struct UprobePoint {
-  uint64_t file_offset_bytes = 0;
-  uint64_t cookie = 0;  // what bpf_get_attach_cookie() gives the program
-};
-
-// The file to put probes on and the one process whose memory they are put into (its path is
-// resolved in our mount namespace, so a target's file is named through /proc/PID).
-struct UprobeTarget {
-  std::string path;
-  int32_t pid = 0;
-};
-
 // What has to be told to the kernel before a program is loaded, so that attach_uprobes() can attach
 // it by `method`.
 void prepare_for(bpf_program* program, UprobeMethod method);
 
-// Attaches the program to all points or to none.
+// Attaches the program to all points or to none. For the ProbeKeeper alone: a task that may be
+// killed sets no probes.
 [[nodiscard]] Result<std::vector<Link>> attach_uprobes(const bpf_program* program,
                                                        UprobeMethod method, ProbeEnd end,
                                                        const UprobeTarget& target,

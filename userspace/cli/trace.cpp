@@ -146,7 +146,14 @@ Status Tracer::attach() {
 Status Tracer::open_collector() {
   auto opened = open_sources(facts_, options_, selection_);
   if (!opened) return std::unexpected(opened.error());
-  collect::Readers readers{system::read_process, system::read_rss_anon_bytes, {}};
+  collect::Readers readers{system::read_process, system::read_rss_anon_bytes, {}, {}};
+  if (!facts_.seccomp_returns.present) {
+    readers.may_probe = [this](model::Pid pid) -> Status {
+      if (!system::is_under_seccomp(pid)) return {};
+      return fail("process {} runs under a seccomp filter: {}", pid.value,
+                  facts_.seccomp_returns.reason);
+    };
+  }
   if (selection_.is_group()) {
     readers.place = [this](model::Generation owner, model::Address address) {
       return symbolizer_.place(owner, address);

@@ -44,11 +44,9 @@ Status Collector::add_target(model::Pid pid) {
   if (!image) return std::unexpected(image.error());
   const auto generation = select(pid);
   if (!generation) return std::unexpected(generation.error());
-  for (const auto& source : sources_) {
-    if (auto attached = source->attach(*image, *generation); !attached) {
-      known_.erase(*generation);
-      return attached;
-    }
+  if (auto attached = attach(*image, *generation); !attached) {
+    known_.erase(*generation);
+    return attached;
   }
   note_image(*generation, *image, known_[*generation]);
   return {};
@@ -78,9 +76,7 @@ bool Collector::join(model::Pid pid) {
   Known& known = known_[*generation];
   note_image(*generation, *image, known);
   if (started_.ns != 0) known.target.rss_anon_start_bytes = readers_.rss_anon_bytes(pid);
-  for (const auto& source : sources_) {
-    const auto attached = source->attach(*image, *generation);
-    if (attached) continue;
+  if (const auto attached = attach(*image, *generation); !attached) {
     known.followed = false;
     known.not_followed = attached.error().text;
   }
@@ -91,8 +87,15 @@ Status Collector::expect(model::Pid pid, const model::ProcessImage& image) {
   const auto generation = select(pid);
   if (!generation) return std::unexpected(generation.error());
   known_[*generation].before_exec = true;
+  return attach(image, *generation);
+}
+
+Status Collector::attach(const model::ProcessImage& image, model::Generation generation) {
+  if (readers_.may_probe) {
+    if (auto allowed = readers_.may_probe(image.pid); !allowed) return allowed;
+  }
   for (const auto& source : sources_) {
-    if (auto attached = source->attach(image, *generation); !attached) return attached;
+    if (auto attached = source->attach(image, generation); !attached) return attached;
   }
   return {};
 }
@@ -234,7 +237,8 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
   note_image(state.generation, *image, known);
   if (is_new) known.followed = false;
   if (known.followed) return;
-  const auto followed = source.follow(*image, state);
+  auto followed = readers_.may_probe ? readers_.may_probe(state.pid) : Status{};
+  if (followed) followed = source.follow(*image, state);
   known.followed = followed.has_value();
   known.not_followed = followed ? "" : followed.error().text;
 }

@@ -27,6 +27,8 @@ namespace tidemark::collect {
 struct Readers {
   std::function<Result<model::ProcessImage>(model::Pid)> process;
   std::function<std::optional<uint64_t>(model::Pid)> rss_anon_bytes;
+  // An error where probes would harm the process; always asked before they are set. May be empty.
+  std::function<Status(model::Pid)> may_probe;
   PlaceOf place;  // where set, the call sites of workers are summed
 };
 
@@ -79,6 +81,7 @@ class Collector {
     bool before_exec = false;  // our own child, see expect()
   };
 
+  [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
   [[nodiscard]] bool is_target(model::Pid pid) const;
   [[nodiscard]] Result<model::Generation> select(model::Pid pid);
   void settle_heard();

@@ -15,6 +15,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernel/seccomp_trial.h"
 #include "support/unique_fd.h"
 #include "support/uprobe.h"
 
@@ -161,6 +162,7 @@ Facts probe_host() {
                                : Fact{false, "there is no uprobe_multi to filter"};
   facts.task_storage = probe_helper(BPF_FUNC_task_storage_get, "bpf_task_storage_get");
   facts.attach_cookie = probe_helper(BPF_FUNC_get_attach_cookie, "bpf_get_attach_cookie");
+  facts.seccomp_returns = try_return_probe_under_seccomp();
   return facts;
 }
 

@@ -26,6 +26,7 @@ struct Facts {
   Fact uprobe_multi_pid;  // and its process filter means the process (broken in 6.6 to 6.9)
   Fact task_storage;      // bpf_task_storage_get() in uprobe programs
   Fact attach_cookie;     // bpf_get_attach_cookie()
+  Fact seccomp_returns;   // return probes do no harm under a seccomp filter
 };
 
 [[nodiscard]] Facts probe_host();

@@ -28,6 +28,7 @@ std::vector<Finding> describe(const Facts& facts) {
       row("uprobe_multi process filter", facts.uprobe_multi_pid,
           "only the target's memory gets probes"),
       row("task storage", facts.task_storage, "a thread's call is kept with the thread"),
+      row("return probes under seccomp", facts.seccomp_returns, "a filtered process lives"),
   };
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sources/heap_attachments.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -47,7 +49,7 @@ Status HeapAttachments::follow(const model::ProcessImage& image, const Generatio
   end_shares(image.pid);
   // Lost ones come to life again beside new ones at the same place, and would count everything
   // twice.
-  if (state.probes_lost) bpfrt::detach(take_links(image.pid));
+  if (state.probes_lost) keeper_.detach(take_links(image.pid));
   const auto attached = attach_probes(image, *plan, Scope::kNewFiles);
   if (!attached) return std::unexpected(attached.error());
   if (*attached > 0) ++late_probes_;
@@ -75,24 +77,23 @@ void HeapAttachments::release(const GenerationState& state) {
   });
   if (!is_newest) return;
   end_shares(state.pid);
-  detacher_.take(take_links(state.pid));
+  keeper_.detach_later(take_links(state.pid));
 }
 
 void HeapAttachments::detach() {
-  std::vector<bpfrt::Link> entries, returns;
-  for (Attached& attached : links_) {
-    (attached.end == bpfrt::ProbeEnd::kEntry ? entries : returns)
-        .push_back(std::move(attached.link));
+  std::vector<bpfrt::ProbeLink> entries, returns;
+  for (const Attached& attached : links_) {
+    (attached.end == bpfrt::ProbeEnd::kEntry ? entries : returns).push_back(attached.link);
   }
   links_.clear();
-  bpfrt::detach(std::move(entries));
-  bpfrt::detach(std::move(returns));
+  keeper_.detach(entries);
+  keeper_.detach(returns);
 }
 
-std::vector<bpfrt::Link> HeapAttachments::take_links(model::Pid pid) {
-  std::vector<bpfrt::Link> taken;
-  for (Attached& attached : links_) {
-    if (attached.pid == pid) taken.push_back(std::move(attached.link));
+std::vector<bpfrt::ProbeLink> HeapAttachments::take_links(model::Pid pid) {
+  std::vector<bpfrt::ProbeLink> taken;
+  for (const Attached& attached : links_) {
+    if (attached.pid == pid) taken.push_back(attached.link);
   }
   std::erase_if(links_, [&](const Attached& attached) { return attached.pid == pid; });
   for (uint32_t index = 0; index < placed_.size(); ++index) {
@@ -125,7 +126,7 @@ Result<uint64_t> HeapAttachments::attach_probes(const model::ProcessImage& image
     }
     const ProbedFile& file = plan.files[probe.file];
     const ShapeTraits& traits = shape_traits(probe.symbol.shape);
-    const std::string reach = fmt::format("/proc/self/fd/{}", file.descriptor.get());
+    const std::string reach = fmt::format("/proc/{}/fd/{}", ::getpid(), file.descriptor.get());
     const uint64_t cookie = encode_cookie(static_cast<uint16_t>(placed_.size()), probe);
     const bool carried = plan_.cookies == kernel::Cookies::kAttached;
     points.entries[{reach, traits.program}].push_back({probe.offset.value, carried ? cookie : 0});
@@ -151,10 +152,10 @@ Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd 
                                       std::span<const bpfrt::UprobePoint> points) {
   const bpf_program* found =
       bpf_object__find_program_by_name(object_, std::string(program).c_str());
-  auto links = bpfrt::attach_uprobes(found, plan_.uprobes, end, target, points);
+  const auto links = keeper_.attach(found, plan_.uprobes, end, target, points);
   if (!links) return within(fmt::format("process {}", target.pid), links.error());
-  for (bpfrt::Link& link : *links) {
-    links_.push_back({model::Pid{target.pid}, end, std::move(link)});
+  for (const bpfrt::ProbeLink link : *links) {
+    links_.push_back({model::Pid{target.pid}, end, link});
   }
   return {};
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // HeapAttachments: the probes on the allocators of the traced processes, from plan to links, and
-// over an exec. Holds the BPF object's programs and maps, which must outlive it. Single-threaded.
+// over an exec. Holds the keeper of the links, the BPF object's
+// programs and its maps, which must outlive it. Single-threaded.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bpfrt/link.h"
+#include "bpfrt/probe_keeper.h"
 #include "kernel/rules.h"
 #include "model/process.h"
 #include "model/snapshot.h"
@@ -34,9 +35,9 @@ struct AttachmentMaps {
 
 class HeapAttachments {
  public:
-  HeapAttachments(bpf_object* object, const AttachmentMaps& maps, const kernel::HeapPlan& plan,
-                  SiteChoice choice)
-      : object_(object), maps_(maps), plan_(plan), choice_(choice) {}
+  HeapAttachments(bpfrt::ProbeKeeper& keeper, bpf_object* object, const AttachmentMaps& maps,
+                  const kernel::HeapPlan& plan, SiteChoice choice)
+      : keeper_(keeper), object_(object), maps_(maps), plan_(plan), choice_(choice) {}
 
   // Puts probes on every allocator of the process, or on none.
   [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
@@ -82,6 +83,7 @@ class HeapAttachments {
   void note_addresses(const model::ProcessImage& image, model::Generation generation);
   [[nodiscard]] uint64_t hits_of(uint32_t probe) const;
 
+  bpfrt::ProbeKeeper& keeper_;
   bpf_object* object_;
   AttachmentMaps maps_;
   kernel::HeapPlan plan_;
@@ -89,10 +91,10 @@ class HeapAttachments {
   struct Attached {
     model::Pid pid;
     bpfrt::ProbeEnd end = bpfrt::ProbeEnd::kEntry;
-    bpfrt::Link link;
+    bpfrt::ProbeLink link = 0;
   };
   // Takes the links of a process out of links_; its probes count as lost.
-  [[nodiscard]] std::vector<bpfrt::Link> take_links(model::Pid pid);
+  [[nodiscard]] std::vector<bpfrt::ProbeLink> take_links(model::Pid pid);
 
   std::vector<Attached> links_;
   std::vector<Placed> placed_;
@@ -100,7 +102,6 @@ class HeapAttachments {
   std::map<model::Generation, std::vector<Share>> shares_;
   std::vector<model::Coverage> coverage_;
   uint64_t late_probes_ = 0;
-  bpfrt::Detacher detacher_;
 };
 
 }  // namespace tidemark::sources

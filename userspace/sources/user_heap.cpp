@@ -86,6 +86,7 @@ class UserHeap final : public Source {
   // What follows uses the skeleton's maps and programs and goes before them.
   std::unique_ptr<RuleService> rules_;
   std::vector<bpfrt::Link> life_links_;
+  std::unique_ptr<bpfrt::ProbeKeeper> keeper_;
   std::optional<HeapAttachments> attachments_;
   std::vector<model::Coverage> life_coverage_;
   std::set<model::Generation> forgotten_;
@@ -137,7 +138,10 @@ Status UserHeap::load() {
                                  settings_.limits.max_rules);
   if (!rules) return std::unexpected(rules.error());
   rules_ = std::move(*rules);
-  attachments_.emplace(skeleton_->obj,
+  auto keeper = bpfrt::ProbeKeeper::start();
+  if (!keeper) return std::unexpected(keeper.error());
+  keeper_ = std::move(*keeper);
+  attachments_.emplace(*keeper_, skeleton_->obj,
                        AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits},
                        plan_, settings_.sites);
   if (auto watched = watch(); !watched) return watched;

@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
+#include <filesystem>
 
 #include "support/file.h"
 #include "support/strings.h"
@@ -85,6 +87,7 @@ ProcessStatus parse_status(std::string_view text) {
     if (key == "State" && !value.empty()) status.state = value.front();
     if (key == "Tgid") status.thread_group.value = parse_number<int32_t>(value).value_or(0);
     if (key == "Threads") status.threads = parse_number<uint32_t>(value).value_or(0);
+    if (key == "Seccomp") status.under_seccomp = value != "0";
     if (key == "VmSize") status.has_memory = true;
     if (key == "RssAnon") status.rss_anon_bytes = kibibytes(value);
   });
@@ -131,6 +134,16 @@ Result<model::ProcessImage> read_process(model::Pid pid) {
   image.exe = read_exe(pid);
   image.mappings = parse_maps(*maps);
   return image;
+}
+
+bool is_under_seccomp(model::Pid pid) {
+  std::error_code error;
+  const std::filesystem::directory_iterator threads(proc_path(pid, "task"), error);
+  if (error) return true;
+  return std::ranges::any_of(threads, [](const std::filesystem::directory_entry& thread) {
+    const auto text = read_file(thread.path() / "status");
+    return text && parse_status(*text).under_seccomp;
+  });
 }
 
 std::optional<uint64_t> read_rss_anon_bytes(model::Pid pid) {

@@ -26,12 +26,16 @@ struct ProcessStatus {
   std::optional<uint64_t> rss_anon_bytes;  // RssAnon; a kernel thread has none
   bool has_memory = false;                 // VmSize is there
   uint32_t threads = 0;
+  bool under_seccomp = false;
 };
 [[nodiscard]] ProcessStatus parse_status(std::string_view text);
 
 // Can this be traced? Errors say why not: no such process, a thread and not a process, a kernel
 // thread, a zombie, no permission.
 [[nodiscard]] Result<model::ProcessImage> read_process(model::Pid pid);
+
+// Does a thread of it run under a seccomp filter, or in strict mode? Also where that can't be read.
+[[nodiscard]] bool is_under_seccomp(model::Pid pid);
 
 // RssAnon now; none where the process is gone or cannot be read.
 [[nodiscard]] std::optional<uint64_t> read_rss_anon_bytes(model::Pid pid);
