@@ -100,7 +100,7 @@ TEST_CASE("plan: the least that a host may have") {
 TEST_CASE("describe: a row for every fact, what is missing says why in its own words") {
   Facts facts = full_host();
   const auto rows = kernel::describe(facts);
-  CHECK(rows.size() == 6);
+  CHECK(rows.size() == 7);
   for (const auto& row : rows) {
     CHECK(row.ok);
     CHECK_FALSE(row.detail.empty());
