@@ -216,6 +216,12 @@ Result<const Symbol*> Image::covering(Vaddr address) {
   return (*table)->covering(address);
 }
 
+Result<SymbolTable> Image::select_functions(const NameFilter& wanted) const {
+  auto table = read_symbols(file_, wanted);
+  if (!table) return within(name_, table.error());
+  return table;
+}
+
 Result<std::vector<uint8_t>> Image::bytes_at(Vaddr address, std::size_t count) const {
   const auto offset = to_file_offset(address);
   if (!offset) return fail("{}: nothing is loaded at {:#x}", name_, address.value);

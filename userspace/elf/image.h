@@ -65,6 +65,9 @@ class Image {
   [[nodiscard]] Result<std::vector<Symbol>> find(std::string_view name);
   [[nodiscard]] Result<const Symbol*> covering(Vaddr address);  // null: no symbol covers it
 
+  // Only the functions that are wanted, read anew at each call: cheap where all() would be large.
+  [[nodiscard]] Result<SymbolTable> select_functions(const NameFilter& wanted) const;
+
   // Bytes as in the file (no relocation applied), at most 16 MiB, all within one segment.
   [[nodiscard]] Result<std::vector<uint8_t>> bytes_at(Vaddr address, std::size_t count) const;
 

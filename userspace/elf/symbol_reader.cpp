@@ -64,8 +64,13 @@ struct Table {
   Elf_Data* versions;
 };
 
+std::string_view without_version(std::string_view name) {
+  const auto at = name.find('@', 1);
+  return at == std::string_view::npos ? name : name.substr(0, at);
+}
+
 Status append_functions(const Table& table, const std::vector<GElf_Shdr>& headers,
-                        std::vector<RawSymbol>& functions) {
+                        const NameFilter& wanted, std::vector<RawSymbol>& functions) {
   // The file is 64-bit (Image refuses others), so this is the size of an entry whatever sh_entsize
   // claims.
   const std::size_t count = table.symbols->d_size / sizeof(Elf64_Sym);
@@ -76,7 +81,7 @@ Status append_functions(const Table& table, const std::vector<GElf_Shdr>& header
     if (gelf_getsym(table.symbols, static_cast<int>(i), &symbol) == nullptr) break;
     if (!is_function(symbol)) continue;
     const std::string_view name = string_at(*table.strings, symbol.st_name);
-    if (name.empty()) continue;
+    if (name.empty() || (wanted && !wanted(without_version(name)))) continue;
     if (name.size() > allowed_bytes) return fail("the names of symbols overlap too much");
     allowed_bytes -= name.size();
     GElf_Versym version = 0;
@@ -105,7 +110,7 @@ Elf_Data* version_data(Elf* elf, const std::vector<GElf_Shdr>& headers, std::siz
 // Only the first of each kind: a real file has one, a hostile one has thousands that all name the
 // same bytes.
 Status append_table(Elf* elf, uint32_t type, const std::vector<GElf_Shdr>& headers,
-                    std::vector<RawSymbol>& functions) {
+                    const NameFilter& wanted, std::vector<RawSymbol>& functions) {
   const auto found = std::ranges::find(headers, type, &GElf_Shdr::sh_type);
   if (found == headers.end()) return {};
   const auto index = static_cast<std::size_t>(found - headers.begin());
@@ -116,12 +121,12 @@ Status append_table(Elf* elf, uint32_t type, const std::vector<GElf_Shdr>& heade
   const Elf_Data* strings = section_data(elf_getscn(elf, found->sh_link));
   if (strings == nullptr) return fail("cannot read the names of symbols: {}", elf_errmsg(-1));
   Elf_Data* versions = type == SHT_DYNSYM ? version_data(elf, headers, index) : nullptr;
-  return append_functions({symbols, strings, versions}, headers, functions);
+  return append_functions({symbols, strings, versions}, headers, wanted, functions);
 }
 
 }  // namespace
 
-Result<SymbolTable> read_symbols(const UniqueFd& file) {
+Result<SymbolTable> read_symbols(const UniqueFd& file, const NameFilter& wanted) {
   const auto elf = begin_elf(file);
   if (!elf) return std::unexpected(elf.error());
   const std::vector<GElf_Shdr> headers = section_headers(elf->get());
@@ -129,7 +134,7 @@ Result<SymbolTable> read_symbols(const UniqueFd& file) {
   // Names point into libelf's data until the table has copied them.
   std::vector<RawSymbol> functions;
   for (const uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
-    const Status appended = append_table(elf->get(), type, headers, functions);
+    const Status appended = append_table(elf->get(), type, headers, wanted, functions);
     if (!appended) return std::unexpected(appended.error());
   }
   return SymbolTable(functions);

@@ -11,7 +11,9 @@
 namespace tidemark::elf {
 
 // `file` stays the caller's; its offset is not used. A file without symbols gives an empty table;
-// damaged sections give an error.
-[[nodiscard]] Result<SymbolTable> read_symbols(const UniqueFd& file);
+// damaged sections give an error. With a filter only the functions of the names that it wants (told
+// without a version) are kept, in one pass.
+[[nodiscard]] Result<SymbolTable> read_symbols(const UniqueFd& file,
+                                               const NameFilter& wanted = nullptr);
 
 }  // namespace tidemark::elf

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,6 +41,9 @@ struct RawSymbol {
   bool hidden_version = false;
   std::optional<Vaddr> section_end;  // first address behind its section
 };
+
+// True for the names that are wanted.
+using NameFilter = std::function<bool(std::string_view)>;
 
 class SymbolTable {
  public:

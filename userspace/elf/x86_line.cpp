@@ -127,7 +127,69 @@ void note_writes(const ZydisDecodedInstruction& instruction, const Operands& ope
   }
 }
 
+Way way_of(const ZydisDecodedInstruction& instruction, const ZydisDecodedOperand& operand) {
+  switch (instruction.meta.category) {
+    case ZYDIS_CATEGORY_COND_BR:
+      return Way::kBranch;
+    case ZYDIS_CATEGORY_RET:
+      return Way::kReturn;
+    case ZYDIS_CATEGORY_INTERRUPT:
+      return Way::kEnds;
+    case ZYDIS_CATEGORY_UNCOND_BR:
+      break;
+    default:
+      break;
+  }
+  switch (instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+    case ZYDIS_MNEMONIC_HLT:
+      return Way::kEnds;
+    case ZYDIS_MNEMONIC_JMP:
+      break;
+    default:
+      return Way::kOn;
+  }
+  if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return Way::kJump;
+  const bool slot = operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
+                    operand.mem.base == ZYDIS_REGISTER_RIP &&
+                    operand.mem.index == ZYDIS_REGISTER_NONE;
+  return slot ? Way::kJumpThroughSlot : Way::kJumpAnywhere;
+}
+
 }  // namespace
+
+std::optional<Step> step(std::span<const uint8_t> code, Vaddr address) {
+  const ZydisDecoder decoder = make_decoder();
+  ZydisDecodedInstruction instruction;
+  Operands operands;
+  const ZyanStatus status =
+      ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &instruction, operands.data());
+  if (!ZYAN_SUCCESS(status)) return std::nullopt;
+  Step found;
+  found.length_bytes = instruction.length;
+  found.way = way_of(instruction, operands[0]);
+  if (found.way == Way::kBranch || found.way == Way::kJump || found.way == Way::kJumpThroughSlot) {
+    ZyanU64 target = 0;
+    if (!ZYAN_SUCCESS(
+            ZydisCalcAbsoluteAddress(&instruction, operands.data(), address.value, &target))) {
+      return std::nullopt;
+    }
+    found.target = Vaddr{target};
+  }
+  return found;
+}
+
+std::optional<Vaddr> stub_slot(std::span<const uint8_t> code, Vaddr address) {
+  auto first = step(code, address);
+  if (first && first->way == Way::kOn && first->length_bytes == 4 && code[0] == 0xf3) {
+    address = Vaddr{address.value + first->length_bytes};  // endbr64
+    first = step(code.subspan(first->length_bytes), address);
+  }
+  if (!first || first->way != Way::kJumpThroughSlot) return std::nullopt;
+  return first->target;
+}
 
 std::optional<Instruction> decode(std::span<const uint8_t> code) {
   const ZydisDecoder decoder = make_decoder();

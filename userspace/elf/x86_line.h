@@ -41,6 +41,29 @@ struct Instruction {
 // of it.
 [[nodiscard]] std::optional<uint32_t> first_branch_target(std::span<const uint8_t> code);
 
+// Where control goes from an instruction.
+enum class Way {
+  kOn,               // to the next one; calls too: they come back
+  kBranch,           // there or to `target`
+  kJump,             // to `target`
+  kJumpThroughSlot,  // to the address that is kept at `target`
+  kJumpAnywhere,     // through a register, a table
+  kReturn,
+  kEnds,  // a trap
+};
+
+struct Step {
+  uint32_t length_bytes = 0;
+  Way way = Way::kOn;
+  Vaddr target;
+};
+
+// The first instruction of `code`, which lies at `address`.
+[[nodiscard]] std::optional<Step> step(std::span<const uint8_t> code, Vaddr address);
+
+// If `code` is a stub of .plt (a jump through a slot, perhaps behind an endbr64): its slot.
+[[nodiscard]] std::optional<Vaddr> stub_slot(std::span<const uint8_t> code, Vaddr address);
+
 [[nodiscard]] const char* argument_register(std::size_t argument);
 
 }  // namespace tidemark::elf::x86
