@@ -28,6 +28,12 @@
 
 enum tm_space { TM_SPACE_HEAP = 0 };
 
+/*
+ * Set in tm_cookie.allocator and tm_site_key.allocator where the call says more than a size (an
+ * alignment, flags): its blocks' room does not follow from their size.
+ */
+#define TM_ALLOCATOR_ALIGNED 0x8000
+
 /* The order of model::Kind. */
 enum tm_kind { TM_KIND_HEAP = 0 };
 
@@ -111,7 +117,8 @@ struct tm_cookie {
 	__u16 allocator;
 	__u8 stack_words;
 	__u8 valid; /* 1 */
-	__u8 unused[2];
+	__u8 bare;  /* 1: no return probe, the function's return instructions are probed */
+	__u8 unused;
 };
 TM_STATIC_ASSERT(sizeof(struct tm_cookie) == 8);
 

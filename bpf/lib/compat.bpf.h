@@ -101,11 +101,16 @@ static __always_inline u64 return_address(struct pt_regs *ctx, u64 sp)
 	return address;
 }
 
+/* A return probe's trampoline lies at the start of a page. */
+static __always_inline bool is_trampoline(u64 address)
+{
+	return address && (address & 4095) == 0;
+}
+
 /*
  * Is the call that was entered with the stack pointer `sp` still to return? Its return probe has
- * put the address of a trampoline in place of its return address, and that lies at the start of a
- * page. Once the call was left by longjmp or by an exception and its frame used again, something
- * else stands there.
+ * put the address of a trampoline in place of its return address. Once the call was left by
+ * longjmp or by an exception and its frame used again, something else stands there.
  */
 static __always_inline bool return_is_pending(u64 sp)
 {
@@ -114,7 +119,18 @@ static __always_inline bool return_is_pending(u64 sp)
 	if (!CALL_PUSHES_RETURN_ADDRESS)
 		return true;
 	bpf_probe_read_user(&slot, sizeof(slot), (void *)sp);
-	return slot && (slot & 4095) == 0;
+	return is_trampoline(slot);
+}
+
+/* Does the return address of the call that was entered with `sp` still stand where it was put? */
+static __always_inline bool return_is_unchanged(u64 sp, u64 address)
+{
+	u64 slot = 0;
+
+	if (!CALL_PUSHES_RETURN_ADDRESS)
+		return true;
+	bpf_probe_read_user(&slot, sizeof(slot), (void *)sp);
+	return slot == address;
 }
 
 #endif

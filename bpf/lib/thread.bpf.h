@@ -13,6 +13,8 @@ enum call_shape {
 	SHAPE_RESULT = 0,  /* in the result, NULL on failure */
 	SHAPE_REALLOC = 1, /* the same; on failure the old block stays, but size 0 frees it */
 	SHAPE_MEMPTR = 2,  /* behind the first argument; the result is an error code */
+	SHAPE_REALLOCF = 3, /* as SHAPE_REALLOC, but on failure the old block is freed */
+	SHAPE_RESIZE = 4,  /* in place; the result is the room that the block has now */
 };
 
 /* One position of a walk: the code at `pc` runs with these stack and frame pointers. */
@@ -37,13 +39,15 @@ struct thread_state {
 	u64 size;
 	u64 memptr;
 	u64 old_address;
+	u64 last_deleted; /* by a function that may call another one of them for the same block */
 	struct tm_block old;
 	struct tm_site_key site;
 	u32 shape;
 	u32 probe;
 	u8 have_old;
 	u8 site_lost;
-	u8 unused[6];
+	u8 bare; /* no return probe on the pending call: its return instructions are probed */
+	u8 unused[5];
 	struct walk walk;
 	struct tm_stack stack;
 };

@@ -128,31 +128,40 @@ static __always_inline void restore_old_block(struct thread_state *thread)
 /*
  * Is the pending call still to return, now that another one begins? Not if this one lies further
  * out on the same stack, nor if something else than a trampoline stands in the pending call's slot:
- * then it was left without a return (longjmp).
+ * then it was left without a return (longjmp). A bare call's slot holds the return address itself,
+ * or the trampoline of the function that it jumped to at its end; entered anew at the same depth,
+ * it has been left.
  */
-static __always_inline bool still_pending(const struct thread_state *thread, u64 sp)
+static __always_inline bool still_pending(const struct thread_state *thread, u64 sp, u32 probe)
 {
 	if (sp > thread->sp && sp - thread->sp < STACK_SPAN_LIMIT)
 		return false;
-	return return_is_pending(thread->sp);
+	if (!thread->bare)
+		return return_is_pending(thread->sp);
+	if (sp == thread->sp && probe == thread->probe)
+		return false;
+	return return_is_unchanged(thread->sp, thread->caller) || return_is_pending(thread->sp);
 }
 
 /*
  * A call that begins while another is pending is the allocator's own if it is a tail call (same
- * depth) or comes from the allocator's code. Else a signal handler interrupted the allocator.
+ * depth as the pending one or as a probed function inside it, whose trampoline it finds) or comes
+ * from the code of the pending call's library. Else a signal handler interrupted the allocator.
  */
 static __noinline int count_inner_call(const struct thread_state *thread, u64 sp, u64 caller,
-				       u32 probe, u64 size)
+				       u64 size)
 {
-	struct tm_text_key key = {.probe = probe};
+	struct tm_text_key key = {};
 	struct tm_text *text;
 	bool own;
 
 	if (!thread)
 		return 0;
 	key.owner = thread->site.owner;
+	key.probe = thread->probe;
 	text = bpf_map_lookup_elem(&allocator_text, &key);
-	own = sp == thread->sp || (text && caller >= text->start && caller <= text->end);
+	own = sp == thread->sp || is_trampoline(caller) ||
+	      (text && caller >= text->start && caller <= text->end);
 	count_event(own ? TM_COUNTER_nested_calls : TM_COUNTER_interrupting_calls, size);
 	return 0;
 }
@@ -211,8 +220,8 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 	sp = entry_sp(ctx, cookie.fields.stack_words);
 	caller = return_address(ctx, sp);
 	if (thread->sp) {
-		if (still_pending(thread, sp)) {
-			count_inner_call(thread, sp, caller, cookie.fields.probe, size);
+		if (still_pending(thread, sp, cookie.fields.probe)) {
+			count_inner_call(thread, sp, caller, size);
 			return NULL;
 		}
 		count_event(TM_COUNTER_abandoned_calls, thread->size);
@@ -233,6 +242,7 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 	thread->size = size;
 	thread->shape = shape;
 	thread->probe = cookie.fields.probe;
+	thread->bare = cookie.fields.bare;
 	thread->have_old = 0;
 	thread->old_address = 0;
 	thread->site.owner = owner;
@@ -257,9 +267,10 @@ static __always_inline int track_memptr_alloc(struct pt_regs *ctx, u64 cookie, u
 	return 0;
 }
 
-static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 address, u64 size)
+static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 address, u64 size,
+					 u32 shape)
 {
-	struct thread_state *thread = begin_call(ctx, cookie, size, SHAPE_REALLOC);
+	struct thread_state *thread = begin_call(ctx, cookie, size, shape);
 	struct tm_block old;
 
 	if (!address || gate_state != TM_GATE_OPEN)
@@ -278,26 +289,93 @@ static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 ad
 	return 0;
 }
 
+/* Frees what is at `address`; true if that was a block of ours, or another taker's by now. */
+static __always_inline bool free_block(u32 owner, u64 address)
+{
+	struct tm_block block;
+	u32 taking = take_block(owner, address, &block);
+
+	if (taking == TAKEN)
+		subtract_block(&block);
+	return taking != NOT_THERE;
+}
+
+/*
+ * A free of a block that is not known, unless it is a part of another call that was seen: a realloc
+ * that frees the block it was given (settled at its return), a delete that calls free.
+ */
+static __noinline int count_unmatched_free(u64 address)
+{
+	struct thread_state *thread = running_thread(false);
+
+	if (thread && thread->sp && thread->old_address == address)
+		return 0;
+	if (thread && thread->last_deleted == address) {
+		thread->last_deleted = 0;
+		return 0;
+	}
+	count_event(TM_COUNTER_unmatched_frees, 0);
+	return 0;
+}
+
 static __always_inline int track_free(u64 raw_cookie, u64 address)
 {
 	union cookie cookie = {.raw = raw_cookie};
 	u32 owner = current_owner();
-	struct thread_state *thread;
-	struct tm_block block;
-	u32 taking;
 
 	if (!owner || !address || gate_state == TM_GATE_LEARNING)
 		return 0;
 	known_probe(cookie.fields);
-	taking = take_block(owner, address, &block);
-	if (taking == TAKEN)
-		subtract_block(&block);
-	if (taking != NOT_THERE)
+	if (!free_block(owner, address))
+		count_unmatched_free(address);
+	return 0;
+}
+
+/* A free that may be made of another one of the same block, which is probed as well. */
+static __always_inline int track_delete(u64 raw_cookie, u64 address)
+{
+	union cookie cookie = {.raw = raw_cookie};
+	u32 owner = current_owner();
+	struct thread_state *thread;
+
+	if (!owner || !address || gate_state == TM_GATE_LEARNING)
 		return 0;
-	/* A realloc that frees the block it was given: settled at its return. */
+	known_probe(cookie.fields);
+	if (!free_block(owner, address))
+		return count_unmatched_free(address);
+	thread = running_thread(true);
+	if (thread)
+		thread->last_deleted = address;
+	return 0;
+}
+
+/* Many blocks freed by one call: which ones is not known. */
+static __always_inline int track_bulk_free(u64 raw_cookie)
+{
+	union cookie cookie = {.raw = raw_cookie};
+
+	if (!current_owner() || gate_state == TM_GATE_LEARNING || !known_probe(cookie.fields))
+		return 0;
+	count_event(TM_COUNTER_bulk_frees, 0);
+	return 0;
+}
+
+/*
+ * An exception is being made: if that is inside a bare call, the call will not return. Seen before
+ * the exception's own memory is allocated, so that this is a call like any other.
+ */
+static __always_inline int track_throw(struct pt_regs *ctx)
+{
+	struct thread_state *thread;
+
+	if (!current_owner())
+		return 0;
 	thread = running_thread(false);
-	if (!thread || !thread->sp || thread->old_address != address)
-		count_event(TM_COUNTER_unmatched_frees, 0);
+	if (!thread || !thread->sp || !thread->bare || USER_SP(ctx) >= thread->sp)
+		return 0;
+	thread->sp = 0;
+	count_event(TM_COUNTER_failed_allocations, thread->size);
+	restore_old_block(thread);
 	return 0;
 }
 
@@ -309,7 +387,10 @@ static __noinline int settle_realloc(struct thread_state *thread, u64 address)
 		return 0;
 	if (!address && thread->size) {
 		count_event(TM_COUNTER_failed_allocations, thread->size);
-		restore_old_block(thread);
+		if (thread->shape != SHAPE_REALLOCF)
+			restore_old_block(thread);
+		else if (thread->have_old)
+			subtract_block(&thread->old);
 		return 0;
 	}
 	birth_ns = bpf_ktime_get_ns();
@@ -326,7 +407,8 @@ static __noinline int settle_realloc(struct thread_state *thread, u64 address)
 	return 0;
 }
 
-static __always_inline int track_return(struct pt_regs *ctx)
+/* A call whose entry stack pointer was `sp` gives back its result, if it is the pending one. */
+static __always_inline int settle_call(struct pt_regs *ctx, u64 sp)
 {
 	struct thread_state *thread;
 	u64 address = PT_REGS_RC(ctx);
@@ -340,10 +422,12 @@ static __always_inline int track_return(struct pt_regs *ctx)
 		count_event(TM_COUNTER_threads_full, 0);
 		return 0;
 	}
-	if (!thread->sp || thread->sp != entry_sp_at_return(ctx))
+	if (!thread->sp || thread->sp != sp)
 		return 0;
 	thread->sp = 0;
-	if (thread->shape == SHAPE_REALLOC)
+	if (thread->shape == SHAPE_RESIZE)
+		return settle_realloc(thread, address >= thread->size ? thread->old_address : 0);
+	if (thread->shape == SHAPE_REALLOC || thread->shape == SHAPE_REALLOCF)
 		return settle_realloc(thread, address);
 	if (thread->shape == SHAPE_MEMPTR) {
 		bool failed = (u32)address != 0;
@@ -360,6 +444,28 @@ static __always_inline int track_return(struct pt_regs *ctx)
 		return 0;
 	}
 	return record_block(thread, address, bpf_ktime_get_ns());
+}
+
+static __always_inline int track_return(struct pt_regs *ctx)
+{
+	return settle_call(ctx, entry_sp_at_return(ctx));
+}
+
+/* At a return instruction: nothing is on the stack but the return address. */
+static __always_inline int track_leave(struct pt_regs *ctx)
+{
+	return settle_call(ctx, entry_sp(ctx, 0));
+}
+
+/* The dynamic linker has changed what is mapped: userspace is asked to look. */
+static __always_inline int track_library(void)
+{
+	struct tm_rule_key news = {};
+
+	news.owner = current_owner();
+	if (news.owner)
+		bpf_ringbuf_output(&rule_requests, &news, sizeof(news), 0);
+	return 0;
 }
 
 #endif

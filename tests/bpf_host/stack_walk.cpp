@@ -331,7 +331,8 @@ TEST_CASE("walk: stacks that differ have other ids, equal ones the same") {
 
 TEST_CASE("walk: a return address that cannot be read is a frame of 0, and still a call site") {
   Walk walk;
-  const tm_cookie cookie{.probe = 0, .allocator = 0, .stack_words = 0, .valid = 1, .unused = {}};
+  const tm_cookie cookie{
+      .probe = 0, .allocator = 0, .stack_words = 0, .valid = 1, .bare = 0, .unused = {}};
   const auto raw = std::bit_cast<uint64_t>(cookie);
   walk.kernel.run(heap_malloc, walk.main.task, {.sp = 0x10, .arguments = {5, 0, 0}}, raw);
   walk.kernel.run(heap_return, walk.main.task, {.sp = 0x18, .result = 0xa000}, 0);

@@ -56,6 +56,7 @@ void Thread::enter(const Function& function, const Arguments& arguments) {
                          .allocator = 0,
                          .stack_words = function.stack_words,
                          .valid = function.valid_cookie,
+                         .bare = function.bare,
                          .unused = {}};
   kernel_.run(function.program, task, registers, std::bit_cast<uint64_t>(cookie));
   if (!function.returns) return;
@@ -73,6 +74,15 @@ void Thread::leave(uint64_t result) {
     kernel_.run(heap_return, task, {.ip = kTrampoline, .sp = sp, .fp = fp, .result = result}, 0);
     pending_.pop_back();
   }
+}
+
+void Thread::leave_bare(uint64_t result) {
+  kernel_.run(heap_leave, task, {.ip = 0x5900, .sp = sp, .fp = fp, .result = result}, 0);
+  leave(result);
+}
+
+void Thread::make_exception() {
+  kernel_.run(heap_throw, task, {.ip = 0x9000, .sp = sp - 64, .fp = fp}, 0);
 }
 
 void Thread::whole_call(const Function& function, const Arguments& arguments, uint64_t result) {

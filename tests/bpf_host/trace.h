@@ -26,6 +26,7 @@ struct Function {
   bool returns = true;  // has a return probe
   uint8_t stack_words = 0;
   bool valid_cookie = true;
+  bool bare = false;  // its return instructions are probed in place of its return
 };
 
 inline constexpr Function kMalloc{heap_malloc, 0};
@@ -35,6 +36,14 @@ inline constexpr Function kReallocarray{heap_reallocarray, 3};
 inline constexpr Function kMemalign{heap_memalign, 4};
 inline constexpr Function kPosixMemalign{heap_posix_memalign, 5};
 inline constexpr Function kFree{heap_free, 6, false};
+inline constexpr Function kNew{heap_malloc, 7, false, 0, true, true};
+inline constexpr Function kDelete{heap_delete, 8, false};
+inline constexpr Function kReallocf{heap_reallocf, 9};
+inline constexpr Function kResize{heap_resize, 10};
+inline constexpr Function kArenaCalloc{heap_arena_calloc, 11};
+inline constexpr Function kArenaRealloc{heap_arena_realloc, 12};
+inline constexpr Function kBulkFree{heap_bulk_free, 13, false};
+inline constexpr Function kNewArray{heap_malloc, 14, false, 0, true, true};
 
 using Arguments = std::vector<uint64_t>;
 
@@ -47,6 +56,10 @@ class Thread {
   // The first instruction of a function; also the target of a jump: a tail call.
   void enter(const Function& function, const Arguments& arguments);
   void leave(uint64_t result);
+  // The same by a return instruction that is probed.
+  void leave_bare(uint64_t result);
+  // The C++ runtime makes an exception, called from where the stack is.
+  void make_exception();
   // call, enter and leave in one, with the thread's usual caller.
   void whole_call(const Function& function, const Arguments& arguments, uint64_t result);
   void malloc(uint64_t size, uint64_t result) { whole_call(kMalloc, {size}, result); }

@@ -109,7 +109,9 @@ TempDir::~TempDir() {
 }
 
 Target::Target(const std::string& name, const Words& arguments)
-    : process_(Process::spawn(target_words(name, arguments))) {
+    : Target(target_words(name, arguments)) {}
+
+Target::Target(const Words& command) : process_(Process::spawn(command)) {
   expect("ready");
 }
 

@@ -46,6 +46,8 @@ class TempDir {
 class Target {
  public:
   explicit Target(const std::string& name, const Words& arguments = {});
+  // A whole command line that ends up as one.
+  explicit Target(const Words& command);
   [[nodiscard]] pid_t pid() const { return process_.pid(); }
   [[nodiscard]] std::string pid_text() const { return std::to_string(pid()); }
   void say(const std::string& word) { process_.write_line(word); }

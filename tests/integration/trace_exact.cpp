@@ -39,7 +39,7 @@ std::string in_thousands(long operations) {
 
 TEST_CASE("trace_exact_8_threads_all_entry_points") {
   if (cannot_trace()) return;
-  trace_ledger({"8", in_thousands(kOperations), "1"}, {});
+  trace_ledger({"8", in_thousands(kOperations), "1", "65536", "pvalloc"}, {});
 }
 
 TEST_CASE("trace_exact_one_thread_other_seed") {

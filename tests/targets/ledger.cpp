@@ -2,9 +2,15 @@
 //
 // Answer: the ledger that it says. Summed by frames[0].function, and in total, a tracer's live and
 // total bytes and counts equal it to the byte; the reallocs that fail leave the old block where it
-// was; a realloc to 0 is a free.
+// was; a realloc to 0 is a free, or a block of size 0: as its result says.
 //
-//   ledger [threads = 8] [operations in all = 5000000] [seed = 1] [slots = 65536]
+//   ledger [threads = 8] [operations in all = 5000000] [seed = 1] [slots = 65536] [entry points =
+//   c]
+//
+// Entry points: `c` (what all allocators have), `pvalloc` (that as well), `c++` (operator new and
+// delete as well: for allocators that have their own), `jemalloc` (mallocx and its like as well).
+// Built against glibc, musl (ledger_musl*) and statically (ledger_static*); other allocators are
+// preloaded, or linked in (ledger_jemalloc_static).
 //
 // One operation is one call of an allocator entry point. The threads work on one pool of slots:
 // whoever finds a slot empty allocates into it, whoever finds it full frees, moves or resizes what
@@ -14,11 +20,25 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <atomic>
+#include <new>
 
 #include "target.h"
+
+// jemalloc's, where it is there.
+extern "C" {
+#ifndef __GLIBC__
+__attribute__((weak)) void* pvalloc(size_t size);
+#endif
+__attribute__((weak)) void* mallocx(size_t size, int flags);
+__attribute__((weak)) void* rallocx(void* block, size_t size, int flags);
+__attribute__((weak)) size_t xallocx(void* block, size_t size, size_t extra, int flags);
+__attribute__((weak)) void dallocx(void* block, int flags);
+__attribute__((weak)) void sdallocx(void* block, size_t size, int flags);
+}
 
 namespace {
 
@@ -31,6 +51,7 @@ enum Site {
   REALLOC_NULL,
   REALLOC_GROW,
   REALLOC_SHRINK,
+  REALLOC_ZERO,
   REALLOCARRAY,
   REALLOCARRAY_NULL,
   POSIX_MEMALIGN,
@@ -38,21 +59,47 @@ enum Site {
   MEMALIGN,
   VALLOC,
   PVALLOC,
+  NEW,
+  NEW_ARRAY,
+  NEW_NOTHROW,
+  NEW_ALIGNED,
+  NEW_ALIGNED_NOTHROW,
+  MALLOCX,
+  RALLOCX,
+  XALLOCX,
   SITES
 };
 
-constexpr std::array<const char*, SITES> kFunctions = {
-    "site_malloc_small",   "site_malloc_large",
-    "site_malloc_zero",    "site_calloc",
-    "site_calloc_large",   "site_realloc_null",
-    "site_realloc_grow",   "site_realloc_shrink",
-    "site_reallocarray",   "site_reallocarray_null",
-    "site_posix_memalign", "site_aligned_alloc",
-    "site_memalign",       "site_valloc",
-    "site_pvalloc"};
+constexpr std::array<const char*, SITES> kFunctions = {"site_malloc_small",
+                                                       "site_malloc_large",
+                                                       "site_malloc_zero",
+                                                       "site_calloc",
+                                                       "site_calloc_large",
+                                                       "site_realloc_null",
+                                                       "site_realloc_grow",
+                                                       "site_realloc_shrink",
+                                                       "site_realloc_zero",
+                                                       "site_reallocarray",
+                                                       "site_reallocarray_null",
+                                                       "site_posix_memalign",
+                                                       "site_aligned_alloc",
+                                                       "site_memalign",
+                                                       "site_valloc",
+                                                       "site_pvalloc",
+                                                       "site_new",
+                                                       "site_new_array",
+                                                       "site_new_nothrow",
+                                                       "site_new_aligned",
+                                                       "site_new_aligned_nothrow",
+                                                       "site_mallocx",
+                                                       "site_rallocx",
+                                                       "site_xallocx"};
 
 constexpr size_t kMmapThreshold = 128 * 1024;
 constexpr size_t kMaxThreads = 64;
+constexpr std::align_val_t kAlignment{256};  // of operator new
+
+enum class EntryPoints { kC, kPvalloc, kCpp, kJemalloc };
 
 struct Block {
   unsigned char* address = nullptr;
@@ -75,6 +122,7 @@ struct Worker {
   long wrong = 0;   // blocks with another content than was written, calls that did not fail
 };
 
+EntryPoints entry_points = EntryPoints::kC;
 Slot* slots;
 size_t slot_count;
 Worker workers[kMaxThreads];
@@ -181,8 +229,8 @@ TARGET_NOINLINE void site_realloc_shrink(Worker& worker, Block& block, size_t si
 
 TARGET_NOINLINE void site_realloc_zero(Worker& worker, Block& block) {
   void* address = realloc(block.address, 0);
-  if (address != nullptr) ++worker.wrong;
   gone(worker, block);
+  if (address != nullptr) born(worker, block, address, 0, REALLOC_ZERO);
 }
 
 TARGET_NOINLINE void site_realloc_failing(Worker& worker, Block& block) {
@@ -265,6 +313,83 @@ TARGET_NOINLINE void site_free(Worker& worker, Block& block) {
   gone(worker, block);
 }
 
+TARGET_NOINLINE void site_new(Worker& worker, Block& block, size_t size) {
+  void* address = ::operator new(size);
+  born(worker, block, address, size, NEW);
+}
+
+TARGET_NOINLINE void site_new_array(Worker& worker, Block& block, size_t size) {
+  void* address = ::operator new[](size);
+  born(worker, block, address, size, NEW_ARRAY);
+}
+
+TARGET_NOINLINE void site_new_nothrow(Worker& worker, Block& block, size_t size) {
+  void* address = ::operator new(size, std::nothrow);
+  born(worker, block, address, size, NEW_NOTHROW);
+}
+
+TARGET_NOINLINE void site_new_aligned(Worker& worker, Block& block, size_t size) {
+  void* address = ::operator new(size, kAlignment);
+  born(worker, block, address, size, NEW_ALIGNED);
+}
+
+TARGET_NOINLINE void site_new_aligned_nothrow(Worker& worker, Block& block, size_t size) {
+  void* address = ::operator new(size, kAlignment, std::nothrow);
+  born(worker, block, address, size, NEW_ALIGNED_NOTHROW);
+}
+
+TARGET_NOINLINE void site_delete(Worker& worker, Block& block) {
+  check_content(worker, block);
+  switch (block.site) {
+    case NEW:
+      if (block.tag % 2 == 0) {
+        ::operator delete(block.address);
+      } else {
+        ::operator delete(block.address, block.size);
+      }
+      break;
+    case NEW_ARRAY:
+      ::operator delete[](block.address);
+      break;
+    case NEW_NOTHROW:
+      ::operator delete(block.address, std::nothrow);
+      break;
+    case NEW_ALIGNED:
+      ::operator delete(block.address, block.size, kAlignment);
+      break;
+    default:
+      ::operator delete(block.address, kAlignment);
+      break;
+  }
+  gone(worker, block);
+}
+
+TARGET_NOINLINE void site_mallocx(Worker& worker, Block& block, size_t size) {
+  void* address = mallocx(size, 0);
+  born(worker, block, address, size, MALLOCX);
+}
+
+TARGET_NOINLINE void site_rallocx(Worker& worker, Block& block, size_t size) {
+  void* address = rallocx(block.address, size, 0);
+  moved(worker, block, address, size, RALLOCX);
+}
+
+// In place, or not at all: the result tells how much there is.
+TARGET_NOINLINE void site_xallocx(Worker& worker, Block& block, size_t size) {
+  const size_t room = xallocx(block.address, size, 0, 0);
+  if (room >= size) moved(worker, block, block.address, size, XALLOCX);
+}
+
+TARGET_NOINLINE void site_dallocx(Worker& worker, Block& block) {
+  dallocx(block.address, 0);
+  gone(worker, block);
+}
+
+TARGET_NOINLINE void site_sdallocx(Worker& worker, Block& block) {
+  sdallocx(block.address, block.size, 0);
+  gone(worker, block);
+}
+
 TARGET_NOINLINE void site_free_null(Worker& worker) {
   free(nullptr);
   TARGET_USE(&worker);
@@ -282,6 +407,13 @@ size_t large_size(Worker& worker) {
 }
 size_t alignment_of(Worker& worker) {
   return size_t{16} << between(worker, 0, 6);
+}
+
+// C11: the size is a multiple of the alignment.
+void allocate_aligned(Worker& worker, Block& block) {
+  const size_t alignment = alignment_of(worker);
+  const size_t size = (small_size(worker) + alignment - 1) / alignment * alignment;
+  site_aligned_alloc(worker, block, alignment, size);
 }
 
 // Two callers for the same sites, so that one frames[0] stands on two stacks.
@@ -302,7 +434,7 @@ TARGET_NOINLINE void allocate_for_request(Worker& worker, Block& block) {
   } else if (choice < 95) {
     site_posix_memalign(worker, block, alignment_of(worker), between(worker, 0, 700));
   } else {
-    site_aligned_alloc(worker, block, alignment_of(worker), small_size(worker));
+    allocate_aligned(worker, block);
   }
   TARGET_USE(&block);
 }
@@ -316,15 +448,37 @@ TARGET_NOINLINE void allocate_for_cache(Worker& worker, Block& block) {
   } else if (choice < 71) {
     site_calloc_large(worker, block, 1024, between(worker, 128, 300));
   } else if (choice < 80) {
-    site_aligned_alloc(worker, block, alignment_of(worker), small_size(worker));
+    allocate_aligned(worker, block);
   } else if (choice < 95) {
     site_memalign(worker, block, alignment_of(worker), small_size(worker));
-  } else if (choice < 98) {
+  } else if (choice < 98 || entry_points != EntryPoints::kPvalloc) {
     site_valloc(worker, block, small_size(worker));
   } else {
     site_pvalloc(worker, block, between(worker, 1, 6000));
   }
   TARGET_USE(&block);
+}
+
+TARGET_NOINLINE void allocate_for_objects(Worker& worker, Block& block) {
+  const size_t choice = between(worker, 0, 99);
+  if (choice < 20 && entry_points == EntryPoints::kJemalloc) {
+    site_mallocx(worker, block, small_size(worker));
+  } else if (choice < 60) {
+    site_new(worker, block, choice == 59 ? large_size(worker) : small_size(worker));
+  } else if (choice < 70) {
+    site_new_array(worker, block, small_size(worker));
+  } else if (choice < 80) {
+    site_new_nothrow(worker, block, small_size(worker));
+  } else if (choice < 90) {
+    site_new_aligned(worker, block, small_size(worker));
+  } else {
+    site_new_aligned_nothrow(worker, block, small_size(worker));
+  }
+  TARGET_USE(&block);
+}
+
+bool is_object(const Block& block) {
+  return block.site >= NEW && block.site <= NEW_ALIGNED_NOTHROW;
 }
 
 TARGET_NOINLINE void fail_somehow(Worker& worker, Block& block) {
@@ -344,7 +498,9 @@ TARGET_NOINLINE void fail_somehow(Worker& worker, Block& block) {
 
 TARGET_NOINLINE void fill(Worker& worker, Block& block) {
   const size_t choice = between(worker, 0, 99);
-  if (choice < 48) {
+  if (entry_points >= EntryPoints::kCpp && choice % 2 == 0) {
+    allocate_for_objects(worker, block);
+  } else if (choice < 48) {
     allocate_for_request(worker, block);
   } else if (choice < 93) {
     allocate_for_cache(worker, block);
@@ -356,6 +512,10 @@ TARGET_NOINLINE void fill(Worker& worker, Block& block) {
 TARGET_NOINLINE void resize(Worker& worker, Block& block) {
   const size_t choice = between(worker, 0, 99);
   const bool may_grow = block.size < 2 * kMmapThreshold;
+  if (entry_points == EntryPoints::kJemalloc && choice % 4 == 0) {
+    if (choice % 8 == 0) return site_rallocx(worker, block, small_size(worker));
+    return site_xallocx(worker, block, block.size + between(worker, 1, 16));
+  }
   if (choice < 15) {
     site_realloc_zero(worker, block);
   } else if (choice < 30) {
@@ -373,6 +533,19 @@ TARGET_NOINLINE void resize(Worker& worker, Block& block) {
   }
 }
 
+TARGET_NOINLINE void release(Worker& worker, Block& block) {
+  const size_t choice = between(worker, 0, 99);
+  if (is_object(block)) {
+    site_delete(worker, block);
+  } else if (entry_points == EntryPoints::kJemalloc && choice < 10) {
+    site_dallocx(worker, block);
+  } else if (block.site == MALLOCX && block.size > 0) {
+    site_sdallocx(worker, block);
+  } else {
+    site_free(worker, block);
+  }
+}
+
 // A thread's own blocks are a matter of chance: seven of eight that it frees were another thread's.
 TARGET_NOINLINE void work(Worker& worker) {
   for (long done = 0; done < worker.operations;) {
@@ -380,8 +553,8 @@ TARGET_NOINLINE void work(Worker& worker) {
     if (slot.busy.test_and_set(std::memory_order_acquire)) continue;
     if (slot.block.address == nullptr) {
       fill(worker, slot.block);
-    } else if (between(worker, 0, 99) < 60) {
-      site_free(worker, slot.block);
+    } else if (is_object(slot.block) || between(worker, 0, 99) < 60) {
+      release(worker, slot.block);
     } else {
       resize(worker, slot.block);
     }
@@ -441,6 +614,26 @@ void say_result(long threads) {
   target_say_ledger(sites.data(), sites.size());
 }
 
+bool choose_entry_points(const char* word) {
+  constexpr std::array<const char*, 4> kWords = {"c", "pvalloc", "c++", "jemalloc"};
+  for (size_t i = 0; i < kWords.size(); ++i) {
+    if (strcmp(word, kWords[i]) != 0) continue;
+    entry_points = static_cast<EntryPoints>(i);
+    return entry_points != EntryPoints::kJemalloc || mallocx != nullptr;
+  }
+  return false;
+}
+
+// Not on the heap, which is what the trace is about. Zeroes are an empty slot, but for `site`.
+Slot* map_slots() {
+  void* memory = mmap(nullptr, slot_count * sizeof(Slot), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) _exit(71);
+  Slot* mapped = static_cast<Slot*>(memory);
+  for (size_t i = 0; i < slot_count; ++i) new (&mapped[i]) Slot;
+  return mapped;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -449,8 +642,11 @@ int main(int argc, char** argv) {
   const long seed = target_number(argc, argv, 3, 1);
   slot_count = static_cast<size_t>(target_number(argc, argv, 4, 65536));
   if (threads < 1 || threads > static_cast<long>(kMaxThreads) || slot_count < 1) return 64;
+  if (!choose_entry_points(argc > 5 ? argv[5] : "c")) return 64;
+#ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, kMmapThreshold);  // and no adapting of it
-  slots = new Slot[slot_count];
+#endif
+  slots = map_slots();
   pthread_barrier_init(&start_line, nullptr, static_cast<unsigned>(threads) + 1);
   pthread_barrier_init(&finish_line, nullptr, static_cast<unsigned>(threads) + 1);
   for (long i = 0; i < threads; ++i) {

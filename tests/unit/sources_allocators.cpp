@@ -6,9 +6,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 
+#include "bpf/abi/heap.h"
 #include "sources/source.h"
 #include "support/file.h"
 
@@ -65,39 +67,50 @@ TEST_CASE("allocators: glibc's files, by the base name alone") {
   }
 }
 
-TEST_CASE(
-    "allocators: names and symbols are there once, each has a library and what it cannot miss") {
+TEST_CASE("allocators: names and symbols are there once, each family has what it cannot miss") {
   std::set<std::string_view> names;
   for (const Allocator& row : sources::allocators()) {
     CHECK(names.insert(row.name).second);
-    CHECK_FALSE(row.libraries.empty());
-    std::set<std::string_view> symbols;
-    bool frees = false;
-    bool allocates = false;
-    for (const auto& symbol : row.symbols) {
-      CHECK_MESSAGE(symbols.insert(symbol.symbol).second, std::string(symbol.symbol));
-      const bool required = symbol.need == sources::Need::kRequired;
-      frees |= required && symbol.shape == CallShape::kFree;
-      allocates |= required && sources::shape_traits(symbol.shape).allocates;
+    for (const auto& family : row.families) {
+      std::set<std::string_view> symbols;
+      bool frees = false;
+      bool allocates = false;
+      for (const auto& table : family.tables) {
+        for (const auto& symbol : table) {
+          CHECK_MESSAGE(symbols.insert(symbol.symbol).second, std::string(symbol.symbol));
+          const bool required = symbol.need == sources::Need::kRequired;
+          frees |= required && symbol.shape == CallShape::kFree;
+          allocates |= required && sources::shape_traits(symbol.shape).allocates;
+          const bool is_new = symbol.symbol.starts_with("_Zn") || symbol.symbol.starts_with("new");
+          CHECK_MESSAGE(is_new == (symbol.symbol.find("new_handler") == std::string_view::npos &&
+                                   symbol.exceptions == sources::Exceptions::kMayThrow &&
+                                   !symbol.symbol.starts_with("heap_")),
+                        std::string(symbol.symbol));
+        }
+      }
+      CHECK(frees);
+      CHECK(allocates);
     }
-    CHECK(frees);
-    CHECK(allocates);
     for (const std::string_view pattern : row.libraries) {
       CHECK(std::ranges::count(pattern, '*') <= 1);
       CHECK(pattern.find('/') == std::string_view::npos);
     }
   }
+  CHECK(sources::allocators().size() < TM_ALLOCATOR_ALIGNED);
 }
 
 TEST_CASE("shapes: each has traits and a program of that name") {
   const auto text = read_file(TIDEMARK_SOURCE_DIR "/bpf/user_heap.bpf.c");
   REQUIRE(text.has_value());
-  std::set<std::string_view> programs;
+  std::map<std::string_view, uint32_t> programs;
   for (const CallShape shape : all_shapes()) {
     const auto& traits = sources::shape_traits(shape);
-    CHECK(programs.insert(traits.program).second);
+    // Shapes may share a program if they are called alike.
+    const auto [known, is_new] = programs.emplace(traits.program, traits.arguments);
+    CHECK(known->second == traits.arguments);
     CHECK(traits.arguments >= 1);
     CHECK(traits.arguments <= 6);
+    if (shape == CallShape::kBulkFree) continue;
     const std::string head =
         "SEC(\"?uprobe\")\nint " + std::string(traits.program) + "(struct pt_regs *ctx)\n{";
     const auto start = text->find(head);
@@ -109,14 +122,19 @@ TEST_CASE("shapes: each has traits and a program of that name") {
     for (uint32_t beyond = traits.arguments + 1; beyond <= 8; ++beyond) {
       CHECK_MESSAGE(body.find(fmt::format("PT_REGS_PARM{}(", beyond)) == std::string::npos, head);
     }
-    CHECK((body.find("track_free") != std::string::npos) == !traits.allocates);
+    const bool frees = body.find("track_free") != std::string::npos ||
+                       body.find("track_delete") != std::string::npos;
+    CHECK(frees == !traits.allocates);
   }
-  CHECK(text->find("int heap_return(struct pt_regs *ctx)") != std::string::npos);
+  for (const char* other : {"heap_return", "heap_leave", "heap_throw", "heap_library"}) {
+    CHECK(text->find(fmt::format("int {}(struct pt_regs *ctx)", other)) != std::string::npos);
+  }
 }
 
 TEST_CASE("shapes: only a free of NULL is nothing: realloc(NULL, n) allocates") {
   for (const CallShape shape : all_shapes()) {
-    CHECK(sources::shape_traits(shape).null_is_nothing == (shape == CallShape::kFree));
+    const bool frees = shape == CallShape::kFree || shape == CallShape::kDelete;
+    CHECK(sources::shape_traits(shape).null_is_nothing == frees);
   }
 }
 

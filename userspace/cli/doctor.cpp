@@ -40,7 +40,7 @@ std::vector<SiteRow> describe_sites(const sources::HeapProbePlan& plan) {
   for (const sources::HeapProbe& probe : plan.probes) {
     const std::string& module = plan.files[probe.file].module;
     SiteRow row;
-    row.hook = sources::hook_name(probe.allocator, probe.symbol.symbol);
+    row.hook = sources::hook_name(probe.allocator, probe.function);
     row.where = fmt::format("{}+{:#x}", module.substr(module.rfind('/') + 1), probe.offset.value);
     row.instruction = probe.site.instruction;
     row.emulated = probe.site.emulated;
@@ -52,18 +52,20 @@ std::vector<SiteRow> describe_sites(const sources::HeapProbePlan& plan) {
 }
 
 // Without -p the sites are those of our own C library: most likely the host's.
-void examine_target(model::Pid pid, bool named, Checkup& checkup) {
+// What is missing of an allocator is told and no obstacle: trace says the same of it.
+bool examine_target(model::Pid pid, bool named, Checkup& checkup) {
   const auto image = system::read_process(pid);
   if (!image) {
     checkup.target.push_back({fmt::format("process {}", pid.value), false, image.error().text});
-    return;
+    return false;
   }
   const std::string what = named ? fmt::format("process {} ({})", pid.value, image->comm)
                                  : std::string("this host's C library");
-  const auto plan = sources::plan_heap_probes(*image, sources::SiteChoice::kCheapest);
+  sources::AllocatorFinder finder;
+  const auto plan = sources::plan_heap_probes(*image, sources::SiteChoice::kCheapest, finder);
   if (!plan) {
     checkup.target.push_back({what, false, plan.error().text});
-    return;
+    return false;
   }
   checkup.sites = describe_sites(*plan);
   std::size_t emulated = 0;
@@ -71,18 +73,13 @@ void examine_target(model::Pid pid, bool named, Checkup& checkup) {
   checkup.target.push_back({what, true,
                             fmt::format("{} allocator functions found, {} with a cheap probe site",
                                         checkup.sites.size(), emulated)});
-  for (const std::string& path : plan->unknown_allocators) {
-    checkup.target.push_back(
-        {path, false,
-         "has malloc and free of its own and is no allocator that tidemark knows: what"
-         " is allocated there is not counted"});
-  }
   for (const sources::AbsentSymbol& absent : plan->absent) {
-    const bool optional = absent.symbol.need == sources::Need::kOptional;
+    const bool optional = absent.symbol.need != sources::Need::kRequired;
     checkup.target.push_back(
-        {sources::hook_name(absent.allocator, absent.symbol.symbol), optional,
+        {sources::hook_name(absent.allocator, absent.function), optional,
          fmt::format("{}{}", absent.reason, optional ? " (it can do without)" : "")});
   }
+  return true;
 }
 
 Checkup examine(const DoctorOptions& options) {
@@ -90,9 +87,9 @@ Checkup examine(const DoctorOptions& options) {
   checkup.facts = kernel::probe_host();
   checkup.host = kernel::describe(checkup.facts);
   const auto plan = kernel::plan_heap(checkup.facts);
-  checkup.can_trace = plan.has_value();
-  examine_target(options.pid.value_or(model::Pid{::getpid()}), options.pid.has_value(), checkup);
-  for (const kernel::Finding& finding : checkup.target) checkup.can_trace &= finding.ok;
+  const bool has_allocator = examine_target(options.pid.value_or(model::Pid{::getpid()}),
+                                            options.pid.has_value(), checkup);
+  checkup.can_trace = plan.has_value() && has_allocator;
   return checkup;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The allocators that tidemark knows, as a table: which library, which function, which call shape.
-// A new allocator symbol is a row here; a new call shape is an enumerator here and a program in
-// bpf/user_heap.bpf.c.
+// The allocators that tidemark knows, as a table: how a file that has one is recognised, which
+// function, which call shape. A new allocator symbol is a row here; a new call shape is an
+// enumerator here and a program in bpf/user_heap.bpf.c.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +12,27 @@
 
 namespace tidemark::sources {
 
-// A program of user_heap.bpf.c each; shape_traits() says what its probe needs.
+// A way to be called; shape_traits() says which program of user_heap.bpf.c knows it and what its
+// probe needs. An arena is whatever argument comes first and says nothing of the size.
 enum class CallShape {
-  kMalloc,         // void *f(size)
-  kCalloc,         // void *f(count, size)
-  kRealloc,        // void *f(block, size)
-  kReallocarray,   // void *f(block, count, size)
-  kMemalign,       // void *f(alignment, size)
-  kPosixMemalign,  // int f(memptr, alignment, size)
-  kFree,           // void f(block); the last one
+  kMalloc,          // void *f(size)
+  kMallocAligned,   // void *f(size, ...): alignment or flags behind it, or in the name
+  kCalloc,          // void *f(count, size)
+  kCallocAligned,   // void *f(count, size, ...)
+  kRealloc,         // void *f(block, size)
+  kReallocAligned,  // void *f(block, size, ...)
+  kReallocf,        // void *f(block, size): frees the block on failure
+  kReallocarray,    // void *f(block, count, size)
+  kMemalign,        // void *f(alignment, size)
+  kPosixMemalign,   // int f(memptr, alignment, size)
+  kResize,          // size_t f(block, size, ...): in place; the result is the block's size then
+  kArenaMalloc,     // void *f(arena, size)
+  kArenaAligned,    // void *f(arena, size, ...)
+  kArenaCalloc,     // void *f(arena, count, size)
+  kArenaRealloc,    // void *f(arena, block, size)
+  kBulkFree,        // void f(arena): all of its blocks
+  kDelete,          // void f(block, ...): may call another one for the same block
+  kFree,            // void f(block); the last one
 };
 inline constexpr std::size_t kCallShapes = static_cast<std::size_t>(CallShape::kFree) + 1;
 
@@ -29,25 +41,44 @@ struct ShapeTraits {
   uint32_t arguments;        // how many argument registers the program reads
   bool allocates;            // then the function's return is probed as well
   bool null_is_nothing;      // f(NULL, ...) does nothing that we count
+  bool aligned;              // the room of a block does not follow from its size alone
 };
 [[nodiscard]] const ShapeTraits& shape_traits(CallShape shape);
 
-enum class Need { kRequired, kOptional };
+// kRequired: the allocator gets no probe without it. kOptional: the coverage says `missing`.
+// kIfThere: versions and builds differ, nothing is said.
+enum class Need { kRequired, kOptional, kIfThere };
+
+// kMayThrow: the function gets no return probe, since an exception could not pass it.
+enum class Exceptions { kNone, kMayThrow };
 
 struct AllocatorSymbol {
-  std::string_view symbol;
+  std::string_view symbol;  // behind the family's prefix
   CallShape shape;
   Need need;
+  Exceptions exceptions = Exceptions::kNone;
+};
+
+// Functions of one prefix: je_malloc, je_free, ...
+struct SymbolFamily {
+  std::string_view prefix;
+  std::string_view marker;  // the file has the family if it has this function
+  // If not empty: and only if `marker` is another name of this one.
+  std::string_view alias_of;
+  std::span<const std::span<const AllocatorSymbol>> tables;
 };
 
 struct Allocator {
   std::string_view name;  // in reports; at most one allocator of a name
-  // Base names of the library: "libc.so.6", or with one '*' for a version.
+  // What tells that a file is of this allocator, where the markers of its families do not: base
+  // names ("libc.so.6", or with one '*' for a version), or functions of which it has one.
   std::span<const std::string_view> libraries;
-  std::span<const AllocatorSymbol> symbols;
+  std::span<const std::string_view> evidence;
+  std::span<const SymbolFamily> families;  // none: its malloc serves itself only and is left alone
 };
 
-// The index of a row is the allocator's number in the ABI.
+// The index of a row is the allocator's number in the ABI. Where two rows know one function of a
+// file, it is the first one's.
 [[nodiscard]] std::span<const Allocator> allocators();
 
 // Does the base name of `path` match one of the allocator's libraries?

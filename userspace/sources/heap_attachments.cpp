@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "bpf/abi/heap.h"
 #include "bpfrt/map.h"
@@ -13,49 +14,92 @@
 namespace tidemark::sources {
 namespace {
 
-constexpr const char* kReturnProgram = "heap_return";
+constexpr std::string_view kReturnProgram = "heap_return";
+constexpr std::string_view kLeaveProgram = "heap_leave";
+constexpr std::string_view kThrowProgram = "heap_throw";
+constexpr std::string_view kLibraryProgram = "heap_library";
 
 uint64_t encode_cookie(uint16_t probe, const HeapProbe& planned) {
   tm_cookie cookie{};
   cookie.probe = probe;
   cookie.allocator = static_cast<uint16_t>(planned.allocator);
+  if (shape_traits(planned.symbol.shape).aligned) cookie.allocator |= TM_ALLOCATOR_ALIGNED;
   cookie.stack_words = static_cast<uint8_t>(planned.site.stack_bytes / 8);
   cookie.valid = 1;
+  cookie.bare = planned.leaves.empty() ? 0 : 1;
   return std::bit_cast<uint64_t>(cookie);
 }
 
-// By file and program, so that a uprobe_multi link takes as many as it can.
-struct Points {
-  std::map<std::pair<std::string, std::string_view>, std::vector<bpfrt::UprobePoint>> entries;
-  std::map<std::string, std::vector<bpfrt::UprobePoint>> returns;
-};
+std::string reach(const HeapProbePlan& plan, std::size_t file) {
+  return fmt::format("/proc/{}/fd/{}", ::getpid(), plan.files[file].descriptor.get());
+}
 
 }  // namespace
 
+// By file and program, so that a uprobe_multi link takes as many as it can; in the order in which
+// they are attached: no call is to begin whose end is not seen.
+struct HeapAttachments::Points {
+  using Places = std::map<uint64_t, uint64_t>;  // offset in the file -> cookie
+  std::map<std::string, Places> returns;
+  std::map<std::pair<std::string, std::string_view>, Places> inner;
+  std::map<std::pair<std::string, std::string_view>, Places> entries;
+};
+
 Status HeapAttachments::attach(const model::ProcessImage& image, model::Generation generation) {
-  auto plan = plan_heap_probes(image, choice_);
+  auto plan = plan_heap_probes(image, choice_, finder_);
   if (!plan) return std::unexpected(plan.error());
-  if (auto attached = attach_probes(image, *plan, Scope::kAllFiles); !attached) {
+  if (auto attached = attach_new(image, *plan); !attached) {
     return std::unexpected(attached.error());
   }
   note_coverage(*plan);
   note_addresses(image, generation);
+  note_files(image, generation);
   return {};
 }
 
 Status HeapAttachments::follow(const model::ProcessImage& image, const GenerationState& state) {
-  auto plan = plan_heap_probes(image, choice_);
+  auto plan = plan_heap_probes(image, choice_, finder_);
   if (!plan) return std::unexpected(plan.error());
   end_shares(image.pid);
   // Lost ones come to life again beside new ones at the same place, and would count everything
   // twice.
   if (state.probes_lost) keeper_.detach(take_links(image.pid));
-  const auto attached = attach_probes(image, *plan, Scope::kNewFiles);
+  const auto attached = attach_new(image, *plan);
   if (!attached) return std::unexpected(attached.error());
   if (*attached > 0) ++late_probes_;
   note_coverage(*plan);
   note_addresses(image, state.generation);
+  note_files(image, state.generation);
   return {};
+}
+
+void HeapAttachments::note_files(const model::ProcessImage& image, model::Generation generation) {
+  std::set<model::FileId>& files = looked_into_[generation];
+  for (const model::Mapping& mapping : image.mappings) {
+    if (mapping.executable && mapping.file.inode != 0) files.insert(mapping.file);
+  }
+}
+
+void HeapAttachments::learn(const model::ProcessImage& image, model::Generation generation,
+                            bool counting) {
+  const auto known = looked_into_.find(generation);
+  if (known == looked_into_.end() || detached_) return;
+  const std::set<model::FileId> before = known->second;
+  note_files(image, generation);
+  if (known->second.size() == before.size()) return;
+  const auto plan = plan_files(image, choice_, finder_, [&](const model::Mapping& mapping) {
+    return !before.contains(mapping.file);
+  });
+  const auto attached = plan ? attach_new(image, *plan) : std::unexpected(plan.error());
+  if (!attached) {
+    add_coverage({fmt::format("libraries loaded later by process {}", image.pid.value),
+                  model::HookState::kMissing, attached.error().text});
+    return;
+  }
+  if (plan->files.empty()) return;
+  if (*attached > 0 && counting) ++late_probes_;
+  note_coverage(*plan);
+  note_addresses(image, generation);
 }
 
 // What comes to be counted by the probes of this process is another generation's from here on.
@@ -81,6 +125,7 @@ void HeapAttachments::release(const GenerationState& state) {
 }
 
 void HeapAttachments::detach() {
+  detached_ = true;
   std::vector<bpfrt::ProbeLink> entries, returns;
   for (const Attached& attached : links_) {
     (attached.end == bpfrt::ProbeEnd::kEntry ? entries : returns).push_back(attached.link);
@@ -99,6 +144,8 @@ std::vector<bpfrt::ProbeLink> HeapAttachments::take_links(model::Pid pid) {
   for (uint32_t index = 0; index < placed_.size(); ++index) {
     if (placed_[index].pid == pid) lost_.insert(index);
   }
+  std::erase_if(hooked_, [pid](const auto& hook) { return hook.first == pid; });
+  bare_.erase(pid);
   return taken;
 }
 
@@ -110,15 +157,25 @@ bool HeapAttachments::has_probes(model::Pid pid, const model::FileId& file) cons
   return false;
 }
 
-// Returns how many probes were set.
-Result<uint64_t> HeapAttachments::attach_probes(const model::ProcessImage& image,
-                                                const HeapProbePlan& plan, Scope scope) {
+Result<uint64_t> HeapAttachments::attach_new(const model::ProcessImage& image,
+                                             const HeapProbePlan& plan) {
   Points points;
   const std::size_t before = placed_.size();
   std::vector<bool> wanted;
   for (const ProbedFile& file : plan.files) {
-    wanted.push_back(scope == Scope::kAllFiles || !has_probes(image.pid, file.mapping.file));
+    wanted.push_back(!has_probes(image.pid, file.mapping.file));
   }
+  if (auto placed = place_probes(image.pid, plan, wanted, points); !placed)
+    return std::unexpected(placed.error());
+  place_hooks(image.pid, plan, points);
+  if (auto attached = attach_all(image.pid, points); !attached)
+    return std::unexpected(attached.error());
+  return placed_.size() - before;
+}
+
+Status HeapAttachments::place_probes(model::Pid pid, const HeapProbePlan& plan,
+                                     const std::vector<bool>& wanted, Points& points) {
+  const bool carried = plan_.cookies == kernel::Cookies::kAttached;
   for (const HeapProbe& probe : plan.probes) {
     if (!probe.shared_with.empty() || !wanted[probe.file]) continue;
     if (placed_.size() >= TM_MAX_PROBES) {
@@ -126,25 +183,52 @@ Result<uint64_t> HeapAttachments::attach_probes(const model::ProcessImage& image
     }
     const ProbedFile& file = plan.files[probe.file];
     const ShapeTraits& traits = shape_traits(probe.symbol.shape);
-    const std::string reach = fmt::format("/proc/{}/fd/{}", ::getpid(), file.descriptor.get());
+    const std::string path = reach(plan, probe.file);
     const uint64_t cookie = encode_cookie(static_cast<uint16_t>(placed_.size()), probe);
-    const bool carried = plan_.cookies == kernel::Cookies::kAttached;
-    points.entries[{reach, traits.program}].push_back({probe.offset.value, carried ? cookie : 0});
-    if (traits.allocates) points.returns[reach].push_back({probe.offset.value, 0});
+    points.entries[{path, traits.program}].emplace(probe.offset.value, carried ? cookie : 0);
+    if (traits.allocates && probe.leaves.empty())
+      points.returns[path].emplace(probe.offset.value, 0);
+    for (const elf::FileOffset leave : probe.leaves)
+      points.inner[{path, kLeaveProgram}].emplace(leave.value, 0);
+    if (!probe.leaves.empty()) bare_.insert(pid);
     placed_.push_back(
-        {image.pid, file.mapping.file, probe.allocator, file.module, probe.offset.value, cookie});
+        {pid, file.mapping.file, probe.allocator, file.module, probe.offset.value, cookie});
   }
-  for (const auto& [reach, returns] : points.returns) {
-    const auto attached =
-        attach_points(kReturnProgram, bpfrt::ProbeEnd::kReturn, {reach, image.pid.value}, returns);
-    if (!attached) return std::unexpected(attached.error());
+  return {};
+}
+
+// Exceptions matter only where a function is probed that one may pass.
+void HeapAttachments::place_hooks(model::Pid pid, const HeapProbePlan& plan, Points& points) {
+  std::set<std::pair<model::Pid, model::FileId>> hooked;
+  for (const RuntimeHook& hook : plan.hooks) {
+    const std::pair where{pid, plan.files[hook.file].mapping.file};
+    const bool throws = hook.function == kMakesException;
+    if (hooked_.contains(where) || (throws && !bare_.contains(pid))) continue;
+    points.inner[{reach(plan, hook.file), throws ? kThrowProgram : kLibraryProgram}].emplace(
+        hook.offset.value, 0);
+    hooked.insert(where);
   }
-  for (const auto& [key, entries] : points.entries) {
-    const auto attached =
-        attach_points(key.second, bpfrt::ProbeEnd::kEntry, {key.first, image.pid.value}, entries);
-    if (!attached) return std::unexpected(attached.error());
+  hooked_.merge(hooked);
+}
+
+Status HeapAttachments::attach_all(model::Pid pid, const Points& points) {
+  const auto attach = [&](const std::string& path, std::string_view program, bpfrt::ProbeEnd end,
+                          const Points::Places& places) {
+    std::vector<bpfrt::UprobePoint> list;
+    for (const auto& [offset, cookie] : places) list.push_back({offset, cookie});
+    return attach_points(program, end, {path, pid.value}, list);
+  };
+  for (const auto& [path, places] : points.returns) {
+    if (auto done = attach(path, kReturnProgram, bpfrt::ProbeEnd::kReturn, places); !done)
+      return done;
   }
-  return placed_.size() - before;
+  for (const auto* group : {&points.inner, &points.entries}) {
+    for (const auto& [key, places] : *group) {
+      if (auto done = attach(key.first, key.second, bpfrt::ProbeEnd::kEntry, places); !done)
+        return done;
+    }
+  }
+  return {};
 }
 
 Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd end,
@@ -160,26 +244,19 @@ Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd 
   return {};
 }
 
+void HeapAttachments::add_coverage(model::Coverage row) {
+  const bool known = std::ranges::any_of(coverage_, [&](const model::Coverage& other) {
+    return other.hook == row.hook && other.state == row.state;
+  });
+  if (!known) coverage_.push_back(std::move(row));
+}
+
 void HeapAttachments::note_coverage(const HeapProbePlan& plan) {
-  static constexpr const char* kUnknown =
-      "has malloc and free of its own and is no allocator that tidemark knows: what is allocated "
-      "there is not counted";
-  const auto add = [this](model::Coverage row) {
-    const bool known = std::ranges::any_of(coverage_, [&](const model::Coverage& other) {
-      return other.hook == row.hook && other.state == row.state;
-    });
-    if (!known) coverage_.push_back(std::move(row));
-  };
   for (const HeapProbe& probe : plan.probes) {
-    add({hook_name(probe.allocator, probe.symbol.symbol), model::HookState::kOn, {}});
+    add_coverage({hook_name(probe.allocator, probe.function), model::HookState::kOn, {}});
   }
   for (const AbsentSymbol& absent : plan.absent) {
-    add({hook_name(absent.allocator, absent.symbol.symbol), model::HookState::kMissing,
-         absent.reason});
-  }
-  for (const std::string& path : plan.unknown_allocators) {
-    add({fmt::format("allocator of {}", path.substr(path.rfind('/') + 1)),
-         model::HookState::kMissing, kUnknown});
+    add_coverage({hook_name(absent.allocator, absent.function), absent.state, absent.reason});
   }
 }
 
@@ -192,6 +269,7 @@ void HeapAttachments::note_addresses(const model::ProcessImage& image,
   for (uint32_t index = 0; index < placed_.size(); ++index) {
     const Placed& probe = placed_[index];
     if (probe.pid != image.pid || lost_.contains(index)) continue;
+    if (std::ranges::find(shares, index, &Share::probe) != shares.end()) continue;
     for (const model::Mapping& mapping : image.mappings) {
       const uint64_t start = mapping.start.value;
       const uint64_t size = mapping.end.value - start;

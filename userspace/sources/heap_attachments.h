@@ -44,6 +44,9 @@ class HeapAttachments {
   // After an exec: probes are on the files that had them already, unless they were lost; the others
   // get theirs. Fails while the new image is still being put together: to be tried again then.
   [[nodiscard]] Status follow(const model::ProcessImage& image, const GenerationState& state);
+  // A look at the maps of a process that is traced already: allocators that were loaded since get
+  // their probes, late. What goes wrong stands in the coverage.
+  void learn(const model::ProcessImage& image, model::Generation generation, bool counting);
   // The process of this generation has ended: its links go, in the background.
   void release(const GenerationState& state);
   // Entries before returns, so that no call is left without its return.
@@ -51,7 +54,7 @@ class HeapAttachments {
 
   [[nodiscard]] const std::vector<model::Coverage>& coverage() const { return coverage_; }
   [[nodiscard]] std::vector<Collected::Use> read_uses() const;
-  // Execs after which probes came late.
+  // Times that probes came late.
   [[nodiscard]] uint64_t late_probes() const { return late_probes_; }
 
  private:
@@ -71,15 +74,22 @@ class HeapAttachments {
     std::optional<uint64_t> hits_at_end;
   };
 
-  enum class Scope { kAllFiles, kNewFiles };
-  [[nodiscard]] Result<uint64_t> attach_probes(const model::ProcessImage& image,
-                                               const HeapProbePlan& plan, Scope scope);
+  struct Points;
+  // Those of files that have none in this process yet; returns how many were set.
+  [[nodiscard]] Result<uint64_t> attach_new(const model::ProcessImage& image,
+                                            const HeapProbePlan& plan);
+  [[nodiscard]] Status place_probes(model::Pid pid, const HeapProbePlan& plan,
+                                    const std::vector<bool>& wanted, Points& points);
+  void place_hooks(model::Pid pid, const HeapProbePlan& plan, Points& points);
+  [[nodiscard]] Status attach_all(model::Pid pid, const Points& points);
   void end_shares(model::Pid pid);
   [[nodiscard]] Status attach_points(std::string_view program, bpfrt::ProbeEnd end,
                                      const bpfrt::UprobeTarget& target,
                                      std::span<const bpfrt::UprobePoint> points);
   [[nodiscard]] bool has_probes(model::Pid pid, const model::FileId& file) const;
   void note_coverage(const HeapProbePlan& plan);
+  void add_coverage(model::Coverage row);
+  void note_files(const model::ProcessImage& image, model::Generation generation);
   void note_addresses(const model::ProcessImage& image, model::Generation generation);
   [[nodiscard]] uint64_t hits_of(uint32_t probe) const;
 
@@ -99,6 +109,11 @@ class HeapAttachments {
   std::vector<Attached> links_;
   std::vector<Placed> placed_;
   std::set<uint32_t> lost_;  // probes whose process was replaced under them
+  std::set<std::pair<model::Pid, model::FileId>> hooked_;
+  std::set<model::Pid> bare_;  // have functions whose return instructions are probed
+  std::map<model::Generation, std::set<model::FileId>> looked_into_;
+  AllocatorFinder finder_;
+  bool detached_ = false;
   std::map<model::Generation, std::vector<Share>> shares_;
   std::vector<model::Coverage> coverage_;
   uint64_t late_probes_ = 0;

@@ -1,163 +1,247 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sources/heap_probes.h"
 
-#include <fcntl.h>
+#include <cxxabi.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <cstdlib>
+#include <memory>
 #include <set>
 
+#include "elf/code_map.h"
 #include "elf/image.h"
+#include "elf/return_sites.h"
 #include "support/target_file.h"
 
 namespace tidemark::sources {
 namespace {
 
-struct Library {
-  std::size_t allocator = 0;
-  const model::Mapping* mapping = nullptr;
-};
-
-std::vector<Library> find_libraries(const model::ProcessImage& process) {
-  std::vector<Library> found;
-  for (const model::Mapping& mapping : process.mappings) {
-    if (!mapping.executable || mapping.file.inode == 0) continue;
-    for (std::size_t index = 0; index < allocators().size(); ++index) {
-      if (!is_library_of(allocators()[index], mapping.path)) continue;
-      const bool known = std::ranges::any_of(
-          found, [&](const Library& other) { return other.mapping->file == mapping.file; });
-      if (!known) found.push_back({index, &mapping});
-    }
-  }
-  return found;
-}
-
-bool defines_function(elf::Image& image, std::string_view name) {
-  const auto found = image.find(name);
-  return found && !found->empty();
-}
-
-// What may be where the allocations of this process really go: a preloaded or linked library, or
-// the program itself.
-std::vector<std::string> find_unknown_allocators(const model::ProcessImage& process) {
-  std::vector<std::string> unknown;
-  std::set<model::FileId> seen;
-  for (const model::Mapping& mapping : process.mappings) {
-    if (!mapping.executable || mapping.file.inode == 0 || !seen.insert(mapping.file).second)
-      continue;
-    const bool known = std::ranges::any_of(
-        allocators(), [&](const Allocator& row) { return is_library_of(row, mapping.path); });
-    if (known) continue;
-    auto file = open_mapped_file(model::mapped_file(process.pid, mapping));
-    if (!file) continue;
-    auto image = elf::Image::open(std::move(*file), mapping.path);
-    if (image && defines_function(*image, "malloc") && defines_function(*image, "free")) {
-      unknown.push_back(mapping.path);
-    }
-  }
-  return unknown;
-}
-
-elf::ProbeNeeds needs_of(const ShapeTraits& traits) {
+elf::ProbeNeeds needs_of(const AllocatorSymbol& symbol) {
+  const ShapeTraits& traits = shape_traits(symbol.shape);
   elf::ProbeNeeds needs;
   for (uint32_t argument = 0; argument < traits.arguments; ++argument)
     needs.arguments.set(argument);
-  if (traits.allocates) needs.return_probe = elf::ReturnProbe::kSharesSite;
+  if (traits.allocates && symbol.exceptions == Exceptions::kNone)
+    needs.return_probe = elf::ReturnProbe::kSharesSite;
   if (traits.null_is_nothing) needs.null_calls = elf::NullCalls::kUninteresting;
   return needs;
 }
 
-Result<HeapProbe> plan_symbol(elf::Image& image, const AllocatorSymbol& symbol, SiteChoice choice) {
-  const auto definitions = image.find(symbol.symbol);
-  if (!definitions) return std::unexpected(definitions.error());
-  if (definitions->empty()) return fail("the library has no function of this name");
-  const elf::Symbol& function = definitions->front();
-  auto site = choice == SiteChoice::kEntry
-                  ? elf::entry_probe_site(image, function)
-                  : elf::choose_probe_site(image, function, needs_of(shape_traits(symbol.shape)));
-  if (!site) return std::unexpected(site.error());
-  const auto offset = image.to_file_offset(elf::Vaddr{function.value.value + site->offset_bytes});
-  if (!offset) return fail("the function lies outside the file");
-  HeapProbe probe;
-  probe.symbol = symbol;
-  probe.offset = *offset;
-  probe.site = std::move(*site);
-  return probe;
+// One probe may serve both: the same program, or two that free one block.
+bool same_way(const AllocatorSymbol& left, const AllocatorSymbol& right) {
+  const ShapeTraits &one = shape_traits(left.shape), &other = shape_traits(right.shape);
+  return one.program == other.program || (one.null_is_nothing && other.null_is_nothing);
 }
 
-// Adds the probes of the file that was added last.
-void plan_library(std::size_t allocator, elf::Image& image, SiteChoice choice,
-                  HeapProbePlan& plan) {
-  const std::size_t file = plan.files.size() - 1;
-  for (const AllocatorSymbol& symbol : allocators()[allocator].symbols) {
-    auto probe = plan_symbol(image, symbol, choice);
-    if (!probe) {
-      plan.absent.push_back({allocator, symbol, probe.error().text});
-      continue;
+// The probes of one file, family by family, into a plan.
+class FilePlanner {
+ public:
+  FilePlanner(elf::Image image, elf::CodeMap code, const FileFindings& findings, SiteChoice choice,
+              HeapProbePlan& plan)
+      : image_(std::move(image)),
+        code_(std::move(code)),
+        findings_(findings),
+        choice_(choice),
+        plan_(plan),
+        file_(plan.files.size() - 1) {}
+
+  void run() {
+    for (const FoundFamily& found : findings_.families) plan_family(found);
+    for (const std::string_view hook : {kMakesException, kLibrariesChanged}) plan_hook(hook);
+  }
+
+ private:
+  // All of them, or none where a required one is missing: half an allocator gives wrong figures.
+  void plan_family(const FoundFamily& found) {
+    const std::size_t before = plan_.probes.size();
+    bool complete = true;
+    for (const auto& table : found.family->tables) {
+      for (const AllocatorSymbol& symbol : table) {
+        const bool planned = plan_symbol(found, symbol);
+        complete &= planned || symbol.need != Need::kRequired;
+      }
     }
-    probe->allocator = allocator;
-    probe->file = file;
-    const auto twin = std::ranges::find_if(plan.probes, [&](const HeapProbe& other) {
-      return other.file == file && other.offset == probe->offset;
+    if (complete) return;
+    plan_.probes.erase(plan_.probes.begin() + static_cast<std::ptrdiff_t>(before),
+                       plan_.probes.end());
+  }
+
+  // False if the function gets no probe and shares none.
+  bool plan_symbol(const FoundFamily& found, const AllocatorSymbol& symbol) {
+    HeapProbe probe;
+    probe.allocator = found.allocator;
+    probe.symbol = symbol;
+    probe.function = std::string(found.family->prefix) + std::string(symbol.symbol);
+    probe.file = file_;
+    const auto definitions = findings_.functions.find(probe.function);
+    if (definitions.empty()) {
+      if (symbol.need != Need::kIfThere)
+        leave_out(probe, model::HookState::kMissing, "the library has no function of this name");
+      return false;
+    }
+    const Status placed = place(definitions.front(), probe);
+    if (!placed) {
+      leave_out(probe, model::HookState::kOff, placed.error().text);
+      return false;
+    }
+    plan_.probes.push_back(std::move(probe));
+    return true;
+  }
+
+  [[nodiscard]] Status place(const elf::Symbol& function, HeapProbe& probe) {
+    const AllocatorSymbol& symbol = probe.symbol;
+    auto site = choice_ == SiteChoice::kEntry
+                    ? elf::entry_probe_site(image_, function)
+                    : elf::choose_probe_site(image_, function, needs_of(symbol));
+    if (!site) return std::unexpected(site.error());
+    const auto offset =
+        image_.to_file_offset(elf::Vaddr{function.value.value + site->offset_bytes});
+    if (!offset) return fail("the function lies outside the file");
+    probe.offset = *offset;
+    probe.site = std::move(*site);
+    const auto twin = std::ranges::find_if(plan_.probes, [&](const HeapProbe& other) {
+      return other.file == file_ && other.offset == probe.offset;
     });
-    if (twin != plan.probes.end() && twin->symbol.shape != symbol.shape) {
-      plan.absent.push_back(
-          {allocator, symbol,
-           fmt::format("lies where {} does, which is called in another way", twin->symbol.symbol)});
-      continue;
+    if (twin != plan_.probes.end()) {
+      if (!same_way(twin->symbol, symbol))
+        return fail("lies where {} does, which is called in another way", twin->function);
+      probe.shared_with = twin->function;
+      return {};
     }
-    if (twin != plan.probes.end()) probe->shared_with = twin->symbol.symbol;
-    plan.probes.push_back(std::move(*probe));
+    const std::string behind = elf::jumps_at_once_to(image_, code_, function);
+    if (behind != probe.function && is_allocator_function(behind)) {
+      probe.shared_with = behind;
+      return {};
+    }
+    return symbol.exceptions == Exceptions::kMayThrow ? find_leaves(function, probe) : Status{};
   }
+
+  [[nodiscard]] Status find_leaves(const elf::Symbol& function, HeapProbe& probe) {
+    const auto returns = elf::find_return_sites(image_, code_, function);
+    if (!returns)
+      return within("an exception may pass it, so that it can have no return probe",
+                    returns.error());
+    for (const elf::Vaddr site : returns->sites) {
+      const auto offset = image_.to_file_offset(site);
+      if (!offset) return fail("a return instruction lies outside the file");
+      probe.leaves.push_back(*offset);
+    }
+    return {};
+  }
+
+  void plan_hook(std::string_view name) {
+    const auto definitions = findings_.functions.find(name);
+    if (definitions.empty()) return;
+    const auto offset = image_.to_file_offset(definitions.front().value);
+    if (offset) plan_.hooks.push_back({name, file_, *offset});
+  }
+
+  void leave_out(const HeapProbe& probe, model::HookState state, std::string reason) {
+    plan_.absent.push_back(
+        {probe.allocator, probe.symbol, probe.function, state, std::move(reason)});
+  }
+
+  elf::Image image_;
+  elf::CodeMap code_;
+  const FileFindings& findings_;
+  SiteChoice choice_;
+  HeapProbePlan& plan_;
+  std::size_t file_;
+};
+
+bool matters(const FileFindings& findings) {
+  return !findings.families.empty() || !findings.functions.find(kMakesException).empty() ||
+         !findings.functions.find(kLibrariesChanged).empty();
 }
 
-// For image and plan, which each own one.
-Result<UniqueFd> same_file(const UniqueFd& file) {
-  UniqueFd copy(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return fail_errno(errno, "cannot keep a file open");
-  return copy;
+bool is_known_library(std::string_view path) {
+  return std::ranges::any_of(allocators(),
+                             [&](const Allocator& row) { return is_library_of(row, path); });
 }
 
-Status require_symbols(const HeapProbePlan& plan) {
-  for (const AbsentSymbol& absent : plan.absent) {
-    if (absent.symbol.need == Need::kRequired) {
-      return fail("{} has no usable {}: {}", allocators()[absent.allocator].name,
-                  absent.symbol.symbol, absent.reason);
-    }
-  }
+// Files that cannot be opened or are no ELF are passed over, but for those that must hold an
+// allocator.
+Status plan_file(const model::ProcessImage& process, const model::Mapping& mapping,
+                 SiteChoice choice, AllocatorFinder& finder, HeapProbePlan& plan) {
+  const std::string intent = fmt::format("cannot look into {}", mapping.path);
+  const auto unless_known = [&](const Error& error) -> Status {
+    if (is_known_library(mapping.path)) return within(intent, error);
+    return {};
+  };
+  auto file = open_mapped_file(model::mapped_file(process.pid, mapping));
+  if (!file) return unless_known(file.error());
+  const auto findings = finder.look_into(*file, mapping.path);
+  if (!findings) return unless_known(findings.error());
+  if (!matters(**findings)) return {};
+  auto image = open_image(*file, mapping.path);
+  if (!image) return within(intent, image.error());
+  auto code = elf::CodeMap::open(*image);
+  if (!code) return within(intent, code.error());
+  plan.files.push_back({mapping.path, mapping, std::move(*file)});
+  FilePlanner(std::move(*image), std::move(*code), **findings, choice, plan).run();
   return {};
+}
+
+// What is there in place of an allocator.
+Error no_allocator(const model::ProcessImage& process, const HeapProbePlan& plan,
+                   AllocatorFinder& finder) {
+  for (const AbsentSymbol& absent : plan.absent) {
+    if (absent.symbol.need != Need::kRequired) continue;
+    return fail("process {} ({}): {} has no usable {}: {}", process.pid.value, process.comm,
+                allocators()[absent.allocator].name, absent.function, absent.reason)
+        .error();
+  }
+  for (const model::Mapping& mapping : process.mappings) {
+    if (!mapping.executable || mapping.path != process.exe) continue;
+    const auto file = open_mapped_file(model::mapped_file(process.pid, mapping));
+    if (!file) continue;
+    const auto findings = finder.look_into(*file, mapping.path);
+    if (!findings) return within(mapping.path, findings.error()).error();
+    if ((*findings)->has_functions) continue;
+    return fail(
+               "process {} ({}) maps no allocator that tidemark knows, and {} is stripped: a "
+               "static "
+               "program's allocator is found by its symbols; trace a build that still has them",
+               process.pid.value, process.comm, mapping.path)
+        .error();
+  }
+  return fail(
+             "process {} ({}) maps no allocator that tidemark knows: none of its files has a "
+             "function called malloc; see them with: grep r-xp /proc/{}/maps",
+             process.pid.value, process.comm, process.pid.value)
+      .error();
 }
 
 }  // namespace
 
-std::string hook_name(std::size_t allocator, std::string_view symbol) {
-  return fmt::format("{} {}", allocators()[allocator].name, symbol);
+std::string hook_name(std::size_t allocator, std::string_view function) {
+  int status = 0;
+  const std::string mangled(function);
+  const std::unique_ptr<char, decltype(&std::free)> plain(
+      function.starts_with("_Z") ? abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status)
+                                 : nullptr,
+      std::free);
+  return fmt::format("{} {}", allocators()[allocator].name, plain ? plain.get() : mangled.c_str());
 }
 
-Result<HeapProbePlan> plan_heap_probes(const model::ProcessImage& process, SiteChoice choice) {
-  const std::vector<Library> libraries = find_libraries(process);
+Result<HeapProbePlan> plan_files(const model::ProcessImage& process, SiteChoice choice,
+                                 AllocatorFinder& finder, const FileFilter& wanted) {
   HeapProbePlan plan;
-  plan.unknown_allocators = find_unknown_allocators(process);
-  if (libraries.empty()) {
-    return fail(
-        "process {} ({}) maps no allocator that tidemark knows (glibc's libc.so.6): it is linked "
-        "statically or uses"
-        " another C library; see its libraries with: grep r-xp /proc/{}/maps",
-        process.pid.value, process.comm, process.pid.value);
+  std::set<model::FileId> seen;
+  for (const model::Mapping& mapping : process.mappings) {
+    if (!mapping.executable || mapping.file.inode == 0 || (wanted && !wanted(mapping))) continue;
+    if (!seen.insert(mapping.file).second) continue;
+    if (auto planned = plan_file(process, mapping, choice, finder, plan); !planned)
+      return std::unexpected(planned.error());
   }
-  for (const Library& library : libraries) {
-    const model::Mapping& mapping = *library.mapping;
-    const std::string intent = fmt::format("cannot look into {}", mapping.path);
-    auto file = open_mapped_file(model::mapped_file(process.pid, mapping));
-    if (!file) return within(intent, file.error());
-    auto copy = same_file(*file);
-    if (!copy) return within(intent, copy.error());
-    auto image = elf::Image::open(std::move(*copy), mapping.path);
-    if (!image) return within(intent, image.error());
-    plan.files.push_back({mapping.path, mapping, std::move(*file)});
-    plan_library(library.allocator, *image, choice, plan);
-  }
-  if (auto complete = require_symbols(plan); !complete) return std::unexpected(complete.error());
+  return plan;
+}
+
+Result<HeapProbePlan> plan_heap_probes(const model::ProcessImage& process, SiteChoice choice,
+                                       AllocatorFinder& finder) {
+  auto plan = plan_files(process, choice, finder);
+  if (!plan) return plan;
+  if (plan->probes.empty()) return std::unexpected(no_allocator(process, *plan, finder));
   return plan;
 }
 

@@ -5,6 +5,7 @@
 // that `trace` carries out.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "elf/address.h"
 #include "elf/probe_site.h"
 #include "model/process.h"
+#include "model/snapshot.h"
+#include "sources/allocator_finder.h"
 #include "sources/allocators.h"
 #include "sources/source.h"
 #include "support/result.h"
@@ -22,16 +25,31 @@ namespace tidemark::sources {
 struct HeapProbe {
   std::size_t allocator = 0;  // index into allocators()
   AllocatorSymbol symbol;
+  std::string function;    // the symbol with its family's prefix
   std::size_t file = 0;    // index into HeapProbePlan::files
   elf::FileOffset offset;  // of the site in the file
   elf::ProbeSite site;
-  std::string shared_with;  // another symbol of the same address and shape: one probe serves both
+  // The return instructions of a function that an exception may pass; such a one has no return
+  // probe. Empty for all others.
+  std::vector<elf::FileOffset> leaves;
+  // Another function of the same address and way to be called, or one that this is only a jump to:
+  // one probe serves both.
+  std::string shared_with;
 };
 
 struct AbsentSymbol {
   std::size_t allocator = 0;
   AllocatorSymbol symbol;
+  std::string function;
+  model::HookState state = model::HookState::kMissing;  // kOff: it is there and gets no probe
   std::string reason;
+};
+
+// A place that is no allocator's: kMakesException, kLibrariesChanged.
+struct RuntimeHook {
+  std::string_view function;
+  std::size_t file = 0;
+  elf::FileOffset offset;
 };
 
 // A library with an allocator in it, held open so that it can be reached whatever becomes of its
@@ -46,16 +64,23 @@ struct HeapProbePlan {
   std::vector<ProbedFile> files;
   std::vector<HeapProbe> probes;
   std::vector<AbsentSymbol> absent;
-  // Paths of mapped files that define malloc and free and are no allocator of the table.
-  std::vector<std::string> unknown_allocators;
+  std::vector<RuntimeHook> hooks;
 };
 
-// An error where no allocator that we know is mapped in the process: one line with what is there
+using FileFilter = std::function<bool(const model::Mapping&)>;
+
+// The probes of those files that are wanted (all, by default). May be empty. Errors: the file of a
+// C library cannot be read.
+[[nodiscard]] Result<HeapProbePlan> plan_files(const model::ProcessImage& process,
+                                               SiteChoice choice, AllocatorFinder& finder,
+                                               const FileFilter& wanted = nullptr);
+
+// Of all files. An error where no allocator is found in the process: one line with what is there
 // instead.
 [[nodiscard]] Result<HeapProbePlan> plan_heap_probes(const model::ProcessImage& process,
-                                                     SiteChoice choice);
+                                                     SiteChoice choice, AllocatorFinder& finder);
 
-// "glibc malloc": how the probe is called in coverage.
-[[nodiscard]] std::string hook_name(std::size_t allocator, std::string_view symbol);
+// "glibc malloc", "jemalloc operator new(unsigned long)": how the probe is called in coverage.
+[[nodiscard]] std::string hook_name(std::size_t allocator, std::string_view function);
 
 }  // namespace tidemark::sources

@@ -39,7 +39,8 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   model::CallSite site;
   site.kind = static_cast<model::Kind>(key.kind);
   site.owner = model::Generation{key.owner};
-  if (key.allocator < allocators().size()) site.allocator = allocators()[key.allocator].name;
+  const std::size_t allocator = key.allocator & ~TM_ALLOCATOR_ALIGNED;
+  if (allocator < allocators().size()) site.allocator = allocators()[allocator].name;
   site.stack = model::StackId{key.stack_id};
   site.total_bytes = totals.total_bytes;
   site.total_count = totals.total_count;

@@ -54,6 +54,7 @@ class UserHeap final : public Source {
   }
   void learn(model::Generation generation, const model::ProcessImage& image) override {
     rules_->learn(generation, image);
+    attachments_->learn(image, generation, skeleton_->bss->gate_state == TM_GATE_OPEN);
   }
   void release(const GenerationState& state) override { attachments_->release(state); }
   [[nodiscard]] Status forget(model::Generation generation) override;
