@@ -10,11 +10,11 @@
 
 /* Where a call leaves the address of the new block. */
 enum call_shape {
-	SHAPE_RESULT = 0,  /* in the result, NULL on failure */
-	SHAPE_REALLOC = 1, /* the same; on failure the old block stays, but size 0 frees it */
-	SHAPE_MEMPTR = 2,  /* behind the first argument; the result is an error code */
+	SHAPE_RESULT = 0,   /* in the result, NULL on failure */
+	SHAPE_REALLOC = 1,  /* the same; on failure the old block stays, but size 0 frees it */
+	SHAPE_MEMPTR = 2,   /* behind the first argument; the result is an error code */
 	SHAPE_REALLOCF = 3, /* as SHAPE_REALLOC, but on failure the old block is freed */
-	SHAPE_RESIZE = 4,  /* in place; the result is the room that the block has now */
+	SHAPE_RESIZE = 4,   /* in place; the result is the room that the block has now */
 };
 
 /* One position of a walk: the code at `pc` runs with these stack and frame pointers. */

@@ -3,55 +3,20 @@
 // Real servers, attached to while they work: Debian's nginx (a worker) and python3. Their code has
 // no frame pointers and no .symtab: the call sites are still named, and frees are matched with what
 // they free.
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
 #include <fstream>
 
+#include "loopback.h"
 #include "tidemark.h"
 
 namespace tidemark::test {
 namespace {
 
 constexpr int kHeldConnections = 20;
-
-sockaddr_in loopback(uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
-uint16_t free_port() {
-  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = loopback(0);
-  socklen_t length = sizeof(address);
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return 0;
-  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  return ntohs(address.sin_port);
-}
-
-UniqueFd connect_to(uint16_t port) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const timeval patience = {10, 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  const sockaddr_in address = loopback(port);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    fd.reset();
-  }
-  return fd;
-}
-
-bool send_text(const UniqueFd& fd, const std::string& text) {
-  return ::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
-         static_cast<ssize_t>(text.size());
-}
 
 // One request on a connection of its own; true if the answer is 200.
 bool get(uint16_t port) {
@@ -124,13 +89,6 @@ class Nginx {
   Process process_;
   std::optional<pid_t> worker_;
 };
-
-bool installed(const std::string& program) {
-  for (const char* directory : {"/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"}) {
-    if (::access((directory + program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
 
 bool names_prefix(const Json& call_site, const std::string& prefix) {
   for (const Json& frame : call_site.at("frames")) {

@@ -18,6 +18,8 @@ namespace {
 
 constexpr tm_site_key kKey{.stack_id = 5, .owner = 1, .kind = TM_KIND_HEAP, .allocator = 0};
 
+constexpr tm_block_key kAnywhere{.address = 0x1000, .owner = 1, .space = TM_SPACE_HEAP};
+
 tm_site sums(uint64_t total_bytes, uint64_t total_count, uint64_t freed_bytes,
              uint64_t freed_count) {
   tm_site site{};
@@ -44,7 +46,7 @@ std::vector<uint64_t> quarters(std::initializer_list<uint64_t> births,
                                sources::Window window = {1000, 1400}) {
   SiteTable table(window);
   table.add_site(kKey, sums(1, 1, 0, 0));
-  for (const uint64_t birth : births) table.add_block(block_born(birth));
+  for (const uint64_t birth : births) table.add_block(kAnywhere, block_born(birth));
   const auto sites = table.take();
   REQUIRE(sites.size() == 1);
   return {std::begin(sites[0].live_by_quarter), std::end(sites[0].live_by_quarter)};
@@ -98,7 +100,7 @@ TEST_CASE("sites: keys that differ in one field are different ones") {
   keys[2].owner = 2;
   keys[3].allocator = 1;
   for (const tm_site_key& key : keys) table.add_site(key, totals);
-  table.add_block(block_born(1100, keys[2]));
+  table.add_block(kAnywhere, block_born(1100, keys[2]));
   const auto sites = table.take();
   REQUIRE(sites.size() == 4);
   for (std::size_t i = 0; i < 4; ++i) CHECK(sites[i].oldest_birth_ns.has_value() == (i == 2));
@@ -107,7 +109,7 @@ TEST_CASE("sites: keys that differ in one field are different ones") {
 TEST_CASE("ages: oldest and youngest of the live blocks, in whatever order they come") {
   SiteTable table({1000, 2000});
   table.add_site(kKey, sums(30, 3, 0, 0));
-  for (const uint64_t birth : {1500, 1200, 1900}) table.add_block(block_born(birth));
+  for (const uint64_t birth : {1500, 1200, 1900}) table.add_block(kAnywhere, block_born(birth));
   const auto sites = table.take();
   CHECK(sites[0].oldest_birth_ns == 1200u);
   CHECK(sites[0].youngest_birth_ns == 1900u);
@@ -115,7 +117,7 @@ TEST_CASE("ages: oldest and youngest of the live blocks, in whatever order they 
 
 TEST_CASE("ages: a block of a site that is not there is passed over") {
   SiteTable table({1000, 2000});
-  table.add_block(block_born(1500));
+  table.add_block(kAnywhere, block_born(1500));
   CHECK(table.take().empty());
 }
 
@@ -205,4 +207,19 @@ TEST_CASE("counters: every row is described, and no two have the same name") {
   CHECK(counters[TM_COUNTER_unmatched_frees].kind == model::CounterKind::kNote);
   // No bytes are known of it: none, not 0.
   CHECK_FALSE(counters[TM_COUNTER_unmatched_frees].bytes.has_value());
+}
+
+TEST_CASE("call sites: what the allocator set aside, where the size decides") {
+  const auto usable = [](uint16_t allocator) {
+    tm_site_key key = kKey;
+    key.allocator = allocator;
+    SiteTable table({});
+    table.add_site(key, sums(20, 2, 0, 0));
+    table.add_block(kAnywhere, block_born(1, key));
+    table.add_block(kAnywhere, block_born(2, key));
+    return table.take().at(0).live_usable_bytes;
+  };
+  CHECK(usable(0) == 48);  // glibc: two of 24
+  CHECK_FALSE(usable(TM_ALLOCATOR_ALIGNED).has_value());
+  CHECK_FALSE(usable(1).has_value());  // musl: its classes are not known
 }

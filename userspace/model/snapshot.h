@@ -43,6 +43,9 @@ struct CallSite {
   uint64_t total_count = 0;
   uint64_t freed_bytes = 0;
   uint64_t freed_count = 0;
+  // What the allocator set aside for the live blocks; none where its size classes are not known, or
+  // a call said more than a size.
+  std::optional<uint64_t> live_usable_bytes;
   // Of the live blocks; none if no block is live.
   std::optional<uint64_t> oldest_birth_ns;
   std::optional<uint64_t> youngest_birth_ns;
@@ -57,6 +60,13 @@ struct CallSite {
 
 // Adds what another call site counted.
 void add_to(CallSite& into, const CallSite& from);
+
+// Of two parts of a sum: known if both are.
+[[nodiscard]] inline std::optional<uint64_t> sum_if_known(std::optional<uint64_t> one,
+                                                          std::optional<uint64_t> other) {
+  if (!one || !other) return std::nullopt;
+  return *one + *other;
+}
 
 enum class CounterKind { kLoss, kNote };
 

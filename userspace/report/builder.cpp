@@ -115,6 +115,7 @@ CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t
   }
   row.live_bytes = site.live_bytes();
   row.live_count = site.live_count();
+  row.live_usable_bytes = site.live_usable_bytes;
   row.total_bytes = site.total_bytes;
   row.total_count = site.total_count;
   if (row.live_count > 0) {
@@ -160,7 +161,11 @@ std::vector<KeyedRow> make_rows(const model::Snapshot& snapshot, const StackName
 Totals sum_up(const model::Snapshot& snapshot, const model::Snapshot* previous,
               const std::vector<CallSiteRow>& rows) {
   Totals totals;
+  totals.live_usable_bytes = 0;
   for (const CallSiteRow& row : rows) {
+    if (row.live_count > 0)
+      totals.live_usable_bytes =
+          model::sum_if_known(totals.live_usable_bytes, row.live_usable_bytes);
     totals.live_bytes += row.live_bytes;
     totals.live_count += row.live_count;
     totals.total_bytes += row.total_bytes;

@@ -219,11 +219,11 @@ constexpr std::array<Names, 2> kLoaderLibraries = {"ld-linux*", "ld-2.*.so"};
 constexpr std::array<Names, 1> kAnyEvidence = {"malloc"};
 
 constexpr std::array kAllocators = {
-    Allocator{"glibc", kGlibcLibraries, kGlibcEvidence, kGlibcFamilies},
+    Allocator{"glibc", kGlibcLibraries, kGlibcEvidence, kGlibcFamilies, glibc_usable},
     Allocator{"musl", kMuslLibraries, kMuslEvidence, kMuslFamilies},
-    Allocator{"jemalloc", {}, {}, kJemallocFamilies},
-    Allocator{"tcmalloc", {}, {}, kTcmallocFamilies},
-    Allocator{"mimalloc", {}, {}, kMimallocFamilies},
+    Allocator{"jemalloc", {}, {}, kJemallocFamilies, jemalloc_usable},
+    Allocator{"tcmalloc", {}, {}, kTcmallocFamilies, tcmalloc_usable},
+    Allocator{"mimalloc", {}, {}, kMimallocFamilies, mimalloc_usable},
     Allocator{"the dynamic linker", kLoaderLibraries, {}, {}},
     // Whatever else defines malloc: C says how it is called.
     Allocator{"other", {}, kAnyEvidence, kOtherFamilies},

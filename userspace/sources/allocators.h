@@ -10,6 +10,8 @@
 #include <span>
 #include <string_view>
 
+#include "sources/usable_size.h"
+
 namespace tidemark::sources {
 
 // A way to be called; shape_traits() says which program of user_heap.bpf.c knows it and what its
@@ -75,6 +77,7 @@ struct Allocator {
   std::span<const std::string_view> libraries;
   std::span<const std::string_view> evidence;
   std::span<const SymbolFamily> families;  // none: its malloc serves itself only and is left alone
+  UsableSize usable = nullptr;             // null: not known
 };
 
 // The index of a row is the allocator's number in the ABI. Where two rows know one function of a

@@ -40,7 +40,12 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   site.kind = static_cast<model::Kind>(key.kind);
   site.owner = model::Generation{key.owner};
   const std::size_t allocator = key.allocator & ~TM_ALLOCATOR_ALIGNED;
-  if (allocator < allocators().size()) site.allocator = allocators()[allocator].name;
+  if (allocator < allocators().size()) {
+    const Allocator& row = allocators()[allocator];
+    site.allocator = row.name;
+    const bool by_size = row.usable != nullptr && (key.allocator & TM_ALLOCATOR_ALIGNED) == 0;
+    if (by_size) site.live_usable_bytes = 0;
+  }
   site.stack = model::StackId{key.stack_id};
   site.total_bytes = totals.total_bytes;
   site.total_count = totals.total_count;
@@ -55,7 +60,7 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   }
 }
 
-void SiteTable::add_block(const tm_block& block) {
+void SiteTable::add_block(const tm_block_key& key, const tm_block& block) {
   const auto found = index_.find(block.site);
   if (found == index_.end()) return;
   model::CallSite& site = sites_[found->second];
@@ -63,6 +68,11 @@ void SiteTable::add_block(const tm_block& block) {
       std::min<uint64_t>(site.oldest_birth_ns.value_or(block.birth_ns), block.birth_ns);
   site.youngest_birth_ns =
       std::max<uint64_t>(site.youngest_birth_ns.value_or(block.birth_ns), block.birth_ns);
+  if (site.live_usable_bytes) {
+    const UsableSize usable = allocators()[block.site.allocator].usable;
+    site.live_usable_bytes =
+        model::sum_if_known(site.live_usable_bytes, usable(block.size_bytes, key.address));
+  }
   ++site.live_by_quarter[quarter_of(window_, block.birth_ns)];
 }
 

@@ -19,7 +19,7 @@ class SiteTable {
 
   // A site that was made but never had a block is left out.
   void add_site(const tm_site_key& key, const tm_site& totals);
-  void add_block(const tm_block& block);
+  void add_block(const tm_block_key& key, const tm_block& block);
   [[nodiscard]] std::vector<model::CallSite> take() { return std::move(sites_); }
 
  private:

@@ -287,9 +287,9 @@ Status UserHeap::read_sites(SiteTable& sites) const {
       });
   if (!read) return read;
   return bpfrt::for_each_entry<tm_block_key, tm_block>(
-      skeleton_->maps.blocks, [&](const tm_block_key&, tm_block block) {
+      skeleton_->maps.blocks, [&](const tm_block_key& key, tm_block block) {
         block.site.stack_id = resolve(block.site.stack_id);
-        sites.add_block(block);
+        sites.add_block(key, block);
       });
 }
 
