@@ -234,6 +234,25 @@ TEST_CASE("trace_allocators_stripped_static_program_is_one_line") {
   CHECK(doctor.out.find("stripped") != std::string::npos);
 }
 
+// The probes are on a malloc that nobody calls.
+TEST_CASE("trace_allocators_silent_probes_are_told_with_candidates") {
+  if (cannot_trace()) return;
+  Target target("pool");
+  Json ledger;
+  const Outcome outcome = trace_on(target, {}, ledger);
+  INFO("stderr: " << outcome.err);
+  REQUIRE(outcome.exit_code == 0);
+  const Json& report = outcome.report();
+  CHECK(report.at("totals").at("total_count").get<long>() == 0);
+  std::string evidence;
+  for (const Json& verdict : report.at("verdicts")) {
+    if (verdict.at("area") == "coverage") evidence += verdict.at("evidence").get<std::string>();
+  }
+  INFO(evidence);
+  CHECK(evidence.find("RssAnon grew by") != std::string::npos);
+  CHECK(evidence.find("pool_alloc and pool_free (pool)") != std::string::npos);
+}
+
 // The verdict of doctor is that of trace: an allocator that nobody knows is no obstacle.
 TEST_CASE("trace_allocators_doctor_agrees_with_trace") {
   if (cannot_trace()) return;

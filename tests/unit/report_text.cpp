@@ -60,6 +60,6 @@ TEST_CASE("text: advice can be left out") {
 
 TEST_CASE("text: a report without anything in it is still a report") {
   const std::string text = text_reporter().write(TraceReport{}, {});
-  CHECK(has(text, "0 of 0 probes on"));
+  CHECK(has(text, "0 of 0 hooks on"));
   CHECK(has(text, "RssAnon growth unknown"));
 }

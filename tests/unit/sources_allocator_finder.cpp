@@ -101,3 +101,12 @@ TEST_CASE("finder: a file is read once, and again when it has changed") {
   const UniqueFd no_program(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
   CHECK_FALSE(finder.look_into(no_program, "/etc/passwd").has_value());
 }
+
+TEST_CASE("finder: what else may be an allocator comes in pairs") {
+  const List names = {"pool_alloc", "pool_free", "xmalloc", "xfree",     "my_alloc",
+                      "malloc",     "free",      "calloc",  "je_malloc", "je_free"};
+  CHECK(sources::guess_allocators(names, 5) ==
+        List{"pool_alloc and pool_free", "xmalloc and xfree"});
+  CHECK(sources::guess_allocators(names, 1).size() == 1);
+  CHECK(sources::guess_allocators({}, 5).empty());
+}

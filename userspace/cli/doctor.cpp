@@ -45,6 +45,8 @@ std::vector<SiteRow> describe_sites(const sources::HeapProbePlan& plan) {
     row.instruction = probe.site.instruction;
     row.emulated = probe.site.emulated;
     row.verdict = fmt::format("+{} {}", probe.site.offset_bytes, probe.site.verdict);
+    if (!probe.leaves.empty())
+      row.verdict += fmt::format("; no return probe, {} return instructions", probe.leaves.size());
     if (!probe.shared_with.empty()) row.verdict = "the same function as " + probe.shared_with;
     rows.push_back(std::move(row));
   }

@@ -255,7 +255,9 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
     auto collected = source->collect({started_.ns, now.ns});
     if (!collected) return std::unexpected(collected.error());
     for (sources::Collected::Use& use : collected->uses) {
-      known_[use.generation].target.allocators = std::move(use.allocators);
+      model::Target& target = known_[use.generation].target;
+      target.allocators = std::move(use.allocators);
+      target.candidates = std::move(use.candidates);
     }
     append(snapshot.call_sites, std::move(collected->call_sites));
     append(snapshot.stacks, std::move(collected->stacks));

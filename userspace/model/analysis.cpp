@@ -184,6 +184,8 @@ void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& finding
       evidence += fmt::format(", while RssAnon grew by {}: it allocates by other ways",
                               format_bytes(*end - *start));
     }
+    for (std::size_t i = 0; i < target.candidates.size(); ++i)
+      evidence += (i == 0 ? "; may be its allocator: " : ", ") + target.candidates[i];
     findings.push_back(
         {.severity = Severity::kInfo,
          .area = "coverage",

@@ -104,6 +104,8 @@ struct Target {
   std::optional<uint64_t> rss_anon_start_bytes;
   std::optional<uint64_t> rss_anon_end_bytes;
   std::vector<AllocatorUse> allocators;
+  // Where no probe was hit: pairs of functions that may be its allocator, by their names.
+  std::vector<std::string> candidates;
 };
 
 struct Snapshot {

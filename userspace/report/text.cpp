@@ -147,7 +147,7 @@ void write_coverage(Page& page, const TraceReport& report) {
   }
   page.labelled(
       "coverage",
-      fmt::format("{} of {} probes on{}", on, report.coverage.size(),
+      fmt::format("{} of {} hooks on{}", on, report.coverage.size(),
                   losses == 0 ? "; nothing lost" : "; LOSSES, live figures are not exact:"),
       losses == 0 ? Dress::kPlain : Dress::kRed);
   for (const auto& [why, hooks] : problems) {

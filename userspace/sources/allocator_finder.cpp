@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <unordered_set>
+
+#include "support/target_file.h"
 
 namespace tidemark::sources {
 namespace {
@@ -87,6 +90,48 @@ Result<FileFindings> read_findings(const UniqueFd& file, std::string_view path) 
 }
 
 }  // namespace
+
+std::vector<std::string> guess_allocators(const std::vector<std::string>& names,
+                                          std::size_t limit) {
+  const std::set<std::string_view> known(names.begin(), names.end());
+  std::vector<std::string> pairs;
+  for (const std::string_view name : known) {
+    if (pairs.size() == limit) break;
+    if (name.starts_with("_Z") || is_allocator_function(name)) continue;
+    for (const std::string_view suffix : {"malloc", "alloc"}) {
+      if (!name.ends_with(suffix)) continue;
+      const std::string prefix(name.substr(0, name.size() - suffix.size()));
+      if (!known.contains(prefix + "free")) continue;
+      pairs.push_back(fmt::format("{} and {}free", name, prefix));
+      break;
+    }
+  }
+  return pairs;
+}
+
+std::vector<std::string> guess_allocators_of(const model::ProcessImage& process) {
+  constexpr std::size_t kMost = 5;
+  std::vector<std::string> guesses;
+  std::set<model::FileId> seen;
+  for (const bool program : {true, false}) {
+    for (const model::Mapping& mapping : process.mappings) {
+      if (!mapping.executable || mapping.file.inode == 0) continue;
+      if ((mapping.path == process.exe) != program || !seen.insert(mapping.file).second) continue;
+      auto file = open_mapped_file(model::mapped_file(process.pid, mapping));
+      auto image = file ? open_image(*file, mapping.path) : std::unexpected(file.error());
+      if (!image) continue;
+      const auto table = image->select_functions(
+          [](std::string_view name) { return name.ends_with("alloc") || name.ends_with("free"); });
+      if (!table) continue;
+      std::vector<std::string> names;
+      for (const elf::Symbol& symbol : table->all()) names.emplace_back(symbol.name);
+      const std::string module = mapping.path.substr(mapping.path.rfind('/') + 1);
+      for (const std::string& pair : guess_allocators(names, kMost - guesses.size()))
+        guesses.push_back(fmt::format("{} ({})", pair, module));
+    }
+  }
+  return guesses;
+}
 
 bool is_allocator_function(std::string_view name) {
   return allocator_functions().contains(name);

@@ -14,6 +14,7 @@
 
 #include "elf/image.h"
 #include "elf/symbol_table.h"
+#include "model/process.h"
 #include "sources/allocators.h"
 #include "support/result.h"
 #include "support/unique_fd.h"
@@ -60,6 +61,14 @@ class AllocatorFinder {
   };
   std::map<Key, Result<FileFindings>> seen_;
 };
+
+// Functions in pairs that may be an allocator which the table does not have: "pool_alloc and
+// pool_free". Of a file's function names; at most `limit`.
+[[nodiscard]] std::vector<std::string> guess_allocators(const std::vector<std::string>& names,
+                                                        std::size_t limit);
+
+// The same of a process's files, the program first, each with the name of its file.
+[[nodiscard]] std::vector<std::string> guess_allocators_of(const model::ProcessImage& process);
 
 // The images of one file can each own a descriptor.
 [[nodiscard]] Result<elf::Image> open_image(const UniqueFd& file, std::string_view name);

@@ -73,7 +73,18 @@ Status HeapAttachments::follow(const model::ProcessImage& image, const Generatio
   return {};
 }
 
+void HeapAttachments::find_candidates() {
+  for (const Collected::Use& use : read_uses()) {
+    const bool hit = std::ranges::any_of(use.allocators,
+                                         [](const auto& allocator) { return allocator.hits > 0; });
+    const auto image = images_.find(use.generation);
+    if (hit || image == images_.end()) continue;
+    candidates_[use.generation] = guess_allocators_of(image->second);
+  }
+}
+
 void HeapAttachments::note_files(const model::ProcessImage& image, model::Generation generation) {
+  images_[generation] = image;
   std::set<model::FileId>& files = looked_into_[generation];
   for (const model::Mapping& mapping : image.mappings) {
     if (mapping.executable && mapping.file.inode != 0) files.insert(mapping.file);
@@ -308,6 +319,8 @@ std::vector<Collected::Use> HeapAttachments::read_uses() const {
     }
     Collected::Use& use = uses.emplace_back();
     use.generation = generation;
+    if (const auto found = candidates_.find(generation); found != candidates_.end())
+      use.candidates = found->second;
     for (auto& [key, allocator] : by_module) use.allocators.push_back(std::move(allocator));
   }
   return uses;

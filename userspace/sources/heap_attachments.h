@@ -47,6 +47,8 @@ class HeapAttachments {
   // A look at the maps of a process that is traced already: allocators that were loaded since get
   // their probes, late. What goes wrong stands in the coverage.
   void learn(const model::ProcessImage& image, model::Generation generation, bool counting);
+  // Looks for what else may allocate in processes whose probes were never hit.
+  void find_candidates();
   // The process of this generation has ended: its links go, in the background.
   void release(const GenerationState& state);
   // Entries before returns, so that no call is left without its return.
@@ -112,6 +114,8 @@ class HeapAttachments {
   std::set<std::pair<model::Pid, model::FileId>> hooked_;
   std::set<model::Pid> bare_;  // have functions whose return instructions are probed
   std::map<model::Generation, std::set<model::FileId>> looked_into_;
+  std::map<model::Generation, model::ProcessImage> images_;  // as last seen
+  std::map<model::Generation, std::vector<std::string>> candidates_;
   AllocatorFinder finder_;
   bool detached_ = false;
   std::map<model::Generation, std::vector<Share>> shares_;

@@ -67,6 +67,7 @@ struct Collected {
   struct Use {
     model::Generation generation;
     std::vector<model::AllocatorUse> allocators;
+    std::vector<std::string> candidates{};  // as model::Target has them
   };
   std::vector<Use> uses;
 };

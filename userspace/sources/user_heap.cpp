@@ -215,6 +215,7 @@ Status UserHeap::forget(model::Generation generation) {
 
 void UserHeap::stop() {
   skeleton_->bss->gate_state = TM_GATE_CLOSED;
+  attachments_->find_candidates();
   attachments_->detach();
   life_links_.clear();
 }
