@@ -60,6 +60,237 @@ struct task_struct {
   int exit_code;
   struct mm_struct* mm;
   struct signal_struct* signal;
+  struct task_struct* group_leader;
+  char comm[16];
+};
+
+/* Open files. */
+
+struct seq_file;
+struct bpf_iter_meta {
+  struct seq_file* seq;
+};
+
+struct qstr {
+  const unsigned char* name;
+};
+
+struct dentry {
+  struct qstr d_name;
+};
+
+struct path {
+  struct dentry* dentry;
+};
+
+struct address_space {
+  unsigned long nrpages;
+};
+
+struct page {
+  struct address_space* mapping;
+};
+
+struct file_system_type {
+  const char* name;
+};
+
+struct super_block {
+  u32 s_dev;
+  unsigned long s_magic;
+  struct file_system_type* s_type;
+};
+
+struct pipe_inode_info;
+
+struct inode {
+  unsigned short i_mode;
+  struct super_block* i_sb;
+  struct address_space* i_mapping;
+  unsigned long i_ino;
+  unsigned int i_nlink;
+  long long i_size;
+  u64 i_blocks;
+  struct pipe_inode_info* i_pipe;
+};
+
+struct file {
+  void* private_data;
+  struct inode* f_inode;
+  struct path f_path;
+};
+
+struct bpf_iter__task_file {
+  struct bpf_iter_meta* meta;
+  struct task_struct* task;
+  u32 fd;
+  struct file* file;
+};
+
+struct pipe_buffer {
+  struct page* page;
+};
+
+struct pipe_inode_info {
+  unsigned int head;
+  unsigned int tail;
+  unsigned int ring_size;
+  struct pipe_buffer* bufs;
+};
+
+/* Sockets. */
+
+typedef struct refcount_struct {
+  atomic_t refs;
+} refcount_t;
+
+struct ns_common {
+  unsigned int inum;
+};
+
+struct net {
+  struct ns_common ns;
+};
+
+typedef struct {
+  struct net* net;
+} possible_net_t;
+
+struct in6_addr {
+  union {
+    u8 u6_addr8[16];
+  } in6_u;
+};
+
+struct sock_common {
+  u32 skc_rcv_saddr;
+  u16 skc_num;
+  unsigned short skc_family;
+  possible_net_t skc_net;
+  struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock;
+
+struct sk_buff {
+  struct sk_buff* next;
+  struct sock* sk;
+  unsigned int data_len;
+  u8 head_frag : 1;
+  unsigned int end;
+  unsigned int truesize;
+};
+
+struct skb_shared_info {
+  u8 nr_frags;
+};
+
+struct sk_buff_head {
+  struct sk_buff* next;
+  u32 qlen;
+};
+
+struct socket;
+
+struct sock {
+  struct sock_common __sk_common;
+  atomic_t sk_drops;
+  struct sk_buff_head sk_receive_queue;
+  struct {
+    atomic_t rmem_alloc;
+    int len;
+  } sk_backlog;
+  struct socket* sk_socket;
+  int sk_forward_alloc;
+  int sk_wmem_queued;
+  refcount_t sk_wmem_alloc;
+  u16 sk_protocol;
+  u16 sk_type;
+};
+
+struct socket {
+  struct file* file;
+  struct sock* sk;
+};
+
+struct unix_address {
+  int len;
+};
+
+struct unix_sock {
+  struct unix_address* addr;
+  struct sock* peer;
+};
+
+struct net_device {
+  char name[16];
+};
+
+struct packet_type {
+  struct net_device* dev;
+};
+
+struct pgv {
+  char* buffer;
+};
+
+struct packet_ring_buffer {
+  struct pgv* pg_vec;
+  unsigned int pg_vec_pages;
+  unsigned int pg_vec_len;
+};
+
+struct packet_sock {
+  struct packet_ring_buffer rx_ring;
+  struct packet_ring_buffer tx_ring;
+  u16 num;
+  struct packet_type prot_hook;
+};
+
+struct netlink_sock {
+  u32 portid;
+};
+
+/* Rings. */
+
+struct perf_buffer {
+  int nr_pages;
+  int aux_nr_pages;
+};
+
+struct perf_event {
+  struct perf_buffer* rb;
+};
+
+struct io_rings {
+  u32 sq_ring_mask;
+};
+
+struct io_ring_ctx {
+  unsigned int flags;
+  unsigned int sq_entries;
+  unsigned int cq_entries;
+};
+
+struct bpf_map {
+  enum bpf_map_type map_type;
+  u32 id;
+  u32 max_entries;
+};
+
+struct bpf_iter__bpf_map {
+  struct bpf_iter_meta* meta;
+  struct bpf_map* map;
+};
+
+struct rb_node {
+  unsigned long __rb_parent_color;
+  struct rb_node* rb_right;
+  struct rb_node* rb_left;
+};
+
+struct rb_root_cached {
+  struct rb_node* rb_leftmost;
 };
 
 #pragma clang attribute pop

@@ -78,6 +78,8 @@ std::string describe(const Type& given) {
   const Type type = given.bare();
   switch (btf_kind(type.type)) {
     case BTF_KIND_INT: {
+      // Since 6.2 the kernel's plain char is unsigned, before it was what the machine likes.
+      if (type.name() == "char") return "character";
       const bool is_signed = (btf_int_encoding(type.type) & BTF_INT_SIGNED) != 0;
       return fmt::format("{} integer of {} bytes", is_signed ? "signed" : "unsigned",
                          type.type->size);
@@ -220,8 +222,7 @@ const std::set<std::string> kPlanted = {
     "task_struct.no_such_field: the kernel has no such field",
     "task_struct.mm: pointer to struct signal_struct, in the kernel pointer to struct mm_struct",
     "task_struct.signal: struct list, in the kernel pointer to struct signal_struct",
-    "task_struct.comm: array of 15 of signed integer of 1 bytes, in the kernel array of 16 of "
-    "signed integer of 1 bytes",
+    "task_struct.comm: array of 15 of character, in the kernel array of 16 of character",
     "task_struct.in_execve: 1 bits of a bit field in the kernel",
     "vm_area_struct.vm_start: pointer to unsigned integer of 8 bytes, in the kernel unsigned "
     "integer of 8 bytes",
