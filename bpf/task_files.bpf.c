@@ -11,11 +11,13 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define S_IFMT		    0170000
 #define S_IFIFO		    0010000
+#define S_IFCHR		    0020000
 #define S_IFREG		    0100000
 #define S_IFSOCK	    0140000
 #define SOCKFS_MAGIC	    0x534F434B /* include/uapi/linux/magic.h */
 #define ANON_INODE_FS_MAGIC 0x09041934 /* the same */
 
+#define DRM_MAJOR      226 /* include/drm/drm_drv.h */
 #define ARENA_STEPS    (1 << 20)
 #define ARENA_MAP_TYPE 33 /* BPF_MAP_TYPE_ARENA */
 
@@ -143,6 +145,8 @@ static __always_inline u32 read_object(struct file *file, struct inode *inode,
 	}
 	if (magic == ANON_INODE_FS_MAGIC)
 		return read_anonymous(file, out);
+	if (type == S_IFCHR && BPF_CORE_READ(inode, i_rdev) >> 20 == DRM_MAJOR)
+		return TM_FILE_GPU;
 	if (type == S_IFREG)
 		return read_nameless(file, inode, &out->nameless);
 	return 0;

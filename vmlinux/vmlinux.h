@@ -109,6 +109,7 @@ struct inode {
   struct address_space* i_mapping;
   unsigned long i_ino;
   unsigned int i_nlink;
+  u32 i_rdev;
   long long i_size;
   u64 i_blocks;
   struct pipe_inode_info* i_pipe;

@@ -26,6 +26,7 @@ enum tm_file_kind {
 	TM_FILE_IO_URING = 4,
 	TM_FILE_BPF_MAP = 5,
 	TM_FILE_NAMELESS = 6, /* a regular file with no name in any directory */
+	TM_FILE_GPU = 7,      /* a DRM device: its fdinfo tells more */
 };
 
 struct tm_socket {

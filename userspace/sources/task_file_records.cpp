@@ -155,6 +155,11 @@ uint64_t io_uring_bytes(const tm_io_uring& ring, uint64_t page_bytes) {
          as_one_allocation(rings, page_bytes);
 }
 
+model::Opening opening_of(const tm_open_file& record) {
+  return {model::Pid{static_cast<int32_t>(record.pid)}, std::string(text_of(record.comm)),
+          static_cast<int32_t>(record.fd)};
+}
+
 void add_record(const tm_open_file& record, uint64_t page_bytes, model::OwnerTable& table) {
   ObjectKey key{.number = record.inode};
   switch (record.kind) {
@@ -186,8 +191,7 @@ void add_record(const tm_open_file& record, uint64_t page_bytes, model::OwnerTab
     default:
       return;
   }
-  table.open(key, {model::Pid{static_cast<int32_t>(record.pid)}, std::string(text_of(record.comm)),
-                   static_cast<int32_t>(record.fd)});
+  table.open(key, opening_of(record));
 }
 
 }  // namespace tidemark::sources

@@ -57,12 +57,19 @@ Result<TaskFiles> TaskFiles::open() {
   return TaskFiles(std::make_unique<Programs>(Programs{std::move(*skeleton), arenas}));
 }
 
-Status TaskFiles::read(model::OwnerTable& table) const {
+Result<std::vector<model::Opening>> TaskFiles::read(model::OwnerTable& table) const {
   const auto records = bpfrt::read_records<tm_open_file>(programs_->skeleton->progs.open_files);
   if (!records) return std::unexpected(records.error());
   const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  for (const tm_open_file& record : *records) add_record(record, page_bytes, table);
-  return {};
+  std::vector<model::Opening> gpus;
+  for (const tm_open_file& record : *records) {
+    if (record.kind == TM_FILE_GPU) {
+      gpus.push_back(opening_of(record));
+    } else {
+      add_record(record, page_bytes, table);
+    }
+  }
+  return gpus;
 }
 
 Result<std::vector<ArenaPages>> TaskFiles::read_arenas() const {

@@ -29,7 +29,8 @@ class TaskFiles {
   ~TaskFiles();
 
   // Adds sockets, pipes, perf and io_uring rings, nameless files and the holders of BPF maps.
-  [[nodiscard]] Status read(model::OwnerTable& table) const;
+  // Returns the descriptors of GPU devices, of which only their fdinfo tells more.
+  [[nodiscard]] Result<std::vector<model::Opening>> read(model::OwnerTable& table) const;
   // None where the kernel has no arenas or keeps their free ranges in another way.
   [[nodiscard]] Result<std::vector<ArenaPages>> read_arenas() const;
 

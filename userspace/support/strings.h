@@ -24,6 +24,11 @@ template <typename T>
 // Cuts the first word off `text` (blanks and tabs separate) and returns it; empty at the end.
 [[nodiscard]] std::string_view next_word(std::string_view& text);
 
+// Cuts off so many words that are of no interest.
+inline void skip_words(std::string_view& text, int count) {
+  for (int i = 0; i < count; ++i) static_cast<void>(next_word(text));
+}
+
 // Calls `visit(line)` for each line, without its newline.
 template <typename Visit>
 void for_each_line(std::string_view text, Visit visit) {

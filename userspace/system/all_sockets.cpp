@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/socket.h>
+
+#include <map>
+#include <string>
+
+#include "system/namespaces.h"
+#include "system/proc_files.h"
+#include "system/proc_net.h"
+#include "system/sock_diag.h"
+
+namespace tidemark::system {
+namespace {
+
+using Sockets = Result<std::vector<model::SocketFacts>>;
+
+// Where a kind has no diag module: what /proc/net has of it, with the reason for the coverage.
+Sockets read_otherwise(DiagKind kind) {
+  switch (kind) {
+    case DiagKind::kRaw4:
+      return read_proc_net_raw(AF_INET);
+    case DiagKind::kRaw6:
+      return read_proc_net_raw(AF_INET6);
+    case DiagKind::kPacket:
+      return read_proc_net_packet();
+    default:
+      return fail("not in /proc/net with its memory");
+  }
+}
+
+model::Coverage line_for(DiagKind kind, model::HookState state, std::string reason) {
+  return {fmt::format("sock_diag/{}", name_of(kind)), state, std::move(reason)};
+}
+
+// In the namespace: all kinds. The first reason for what is missing is kept for each.
+class Visit {
+ public:
+  explicit Visit(model::OwnerTable& table) : table_(table) {}
+
+  void run(model::Inode netns) {
+    for (const DiagKind kind : all_diag_kinds()) {
+      auto sockets = dump_sockets(kind);
+      if (!sockets) sockets = instead_of(kind, sockets.error());
+      if (!sockets) continue;
+      for (model::SocketFacts& facts : *sockets) {
+        facts.socket.netns = netns;
+        table_.add_socket(std::move(facts));
+      }
+    }
+  }
+
+  void write_to(std::vector<model::Coverage>& coverage) const {
+    for (const DiagKind kind : all_diag_kinds()) {
+      const auto found = without_.find(kind);
+      if (found != without_.end()) {
+        coverage.push_back(found->second);
+      } else {
+        coverage.push_back({fmt::format("sock_diag/{}", name_of(kind)), model::HookState::kOn, {}});
+      }
+    }
+  }
+
+ private:
+  Sockets instead_of(DiagKind kind, const Error& why) {
+    auto sockets = read_otherwise(kind);
+    if (sockets) {
+      const char* lacks = kind == DiagKind::kPacket ? "; rings are not seen there" : "";
+      without_.try_emplace(
+          kind, line_for(kind, model::HookState::kOff,
+                         fmt::format("{}; /proc/net is read in its place{}", why.text, lacks)));
+    } else {
+      without_.try_emplace(kind, line_for(kind, model::HookState::kMissing, why.text));
+    }
+    return sockets;
+  }
+
+  model::OwnerTable& table_;
+  std::map<DiagKind, model::Coverage> without_;
+};
+
+}  // namespace
+
+void read_all_sockets(model::OwnerTable& table, std::vector<model::Coverage>& coverage) {
+  Visit visit(table);
+  for (const Namespace& network : list_namespaces(NamespaceKind::kNetwork)) {
+    const auto entered = run_inside(network, [&] { visit.run(network.inode); });
+    if (!entered) {
+      coverage.push_back({fmt::format("netns/{}", network.inode.value), model::HookState::kMissing,
+                          entered.error().text});
+    }
+  }
+  visit.write_to(coverage);
+}
+
+}  // namespace tidemark::system

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "system/namespaces.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "support/file.h"
+#include "support/strings.h"
+#include "support/unique_fd.h"
+
+namespace tidemark::system {
+namespace {
+
+constexpr const char* kNamedNetworks = "/run/netns";
+
+const char* file_of(NamespaceKind kind) {
+  switch (kind) {
+    case NamespaceKind::kNetwork:
+      return "net";
+    case NamespaceKind::kMount:
+      return "mnt";
+    case NamespaceKind::kIpc:
+      return "ipc";
+  }
+  return "";
+}
+
+class NamespaceList {
+ public:
+  void add(const std::string& path, model::Pid seen_by) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0 || !seen_.insert(info.st_ino).second) return;
+    list_.push_back({model::Inode{info.st_ino}, path, seen_by, list_.empty()});
+  }
+  [[nodiscard]] std::vector<Namespace> take() { return std::move(list_); }
+
+ private:
+  std::set<ino_t> seen_;
+  std::vector<Namespace> list_;
+};
+
+}  // namespace
+
+std::vector<model::Pid> list_processes() {
+  std::vector<model::Pid> pids;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at("/proc", error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (const auto pid = parse_number<int32_t>(name)) pids.push_back(model::Pid{*pid});
+  }
+  std::ranges::sort(pids);
+  return pids;
+}
+
+std::string read_comm(model::Pid pid) {
+  const auto text = read_file(fmt::format("/proc/{}/comm", pid.value));
+  return text ? std::string(trim(text->substr(0, text->find('\n')))) : std::string();
+}
+
+std::vector<Namespace> list_namespaces(NamespaceKind kind) {
+  NamespaceList list;
+  list.add(fmt::format("/proc/self/ns/{}", file_of(kind)), model::Pid{::getpid()});
+  for (const model::Pid pid : list_processes()) {
+    list.add(fmt::format("/proc/{}/ns/{}", pid.value, file_of(kind)), pid);
+  }
+  std::error_code error;
+  if (kind == NamespaceKind::kNetwork && std::filesystem::is_directory(kNamedNetworks, error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(kNamedNetworks, error)) {
+      list.add(entry.path().string(), model::Pid{});
+    }
+  }
+  return list.take();
+}
+
+Status run_inside(const Namespace& where, const std::function<void()>& work) {
+  if (where.is_own) {
+    work();
+    return {};
+  }
+  const UniqueFd fd(::open(where.path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return fail_errno(errno, "cannot open the namespace {}", where.path);
+  int error = 0;
+  std::thread visitor([&] {
+    if (::setns(fd.get(), 0) != 0) {
+      error = errno;
+      return;
+    }
+    work();
+  });
+  visitor.join();
+  if (error != 0) {
+    return fail_errno(error, "cannot enter the namespace {}, run as root", where.path);
+  }
+  return {};
+}
+
+}  // namespace tidemark::system

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The namespaces of a machine and how to look at something from inside one. Only namespaces that a
+// process is in, or that have a name in /run/netns, are found; one that lives by an open descriptor
+// alone is not.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model/memory_owners.h"
+#include "support/result.h"
+
+namespace tidemark::system {
+
+enum class NamespaceKind { kNetwork, kMount, kIpc };
+
+struct Namespace {
+  model::Inode inode;
+  std::string path;     // to open it by
+  model::Pid seen_by;   // the lowest process in it; 0: it has a name only
+  bool is_own = false;  // we are in it
+};
+
+// Of all processes that may be looked at, each namespace once, our own first.
+[[nodiscard]] std::vector<Namespace> list_namespaces(NamespaceKind kind);
+
+// Runs `work` in the namespace, on a thread of its own: the caller stays where it is. /proc/self is
+// the caller's, so use /proc/thread-self there. Not for mount namespaces, which threads share.
+[[nodiscard]] Status run_inside(const Namespace& where, const std::function<void()>& work);
+
+// The processes of /proc, ascending.
+[[nodiscard]] std::vector<model::Pid> list_processes();
+// As its thread group leader is called; empty when it has gone.
+[[nodiscard]] std::string read_comm(model::Pid pid);
+
+}  // namespace tidemark::system
