@@ -114,7 +114,8 @@ static __always_inline u32 read_nameless(struct file *file, struct inode *inode,
 	out->cached_pages = BPF_CORE_READ(inode, i_mapping, nrpages);
 	out->magic = BPF_CORE_READ(inode, i_sb, s_magic);
 	out->device = BPF_CORE_READ(inode, i_sb, s_dev);
-	BPF_CORE_READ_STR_INTO(&out->fs_type, inode, i_sb, s_type, name);
+	bpf_probe_read_kernel_str(out->fs_type, sizeof(out->fs_type),
+				  BPF_CORE_READ(inode, i_sb, s_type, name));
 	bpf_probe_read_kernel_str(out->name, sizeof(out->name),
 				  BPF_CORE_READ(file, f_path.dentry, d_name.name));
 	return TM_FILE_NAMELESS;

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collect/memory_owners.h"
 
-#include <map>
 #include <string>
 
 #include "sources/bpf_maps.h"
-#include "system/balloon.h"
-#include "system/holders.h"
-#include "system/kernel_buffers.h"
-#include "system/proc_files.h"
-#include "system/sysv_shm.h"
-#include "system/tmpfs.h"
+#include "system/owners.h"
 
 namespace tidemark::collect {
 namespace {
@@ -19,40 +13,6 @@ using model::HookState;
 using model::OwnersPath;
 
 constexpr const char* kIterator = "iter/task_file";
-
-// Calls visit(Holder&) for every process that is named.
-template <typename Visit>
-void for_each_holder(model::MemoryOwners& owners, Visit visit) {
-  for (model::Socket& socket : owners.sockets) {
-    if (socket.holder) visit(*socket.holder);
-    if (socket.peer_holder) visit(*socket.peer_holder);
-  }
-  for (model::GhostHolder& each : owners.holders) {
-    if (each.holder) visit(*each.holder);
-  }
-  for (model::BpfMap& map : owners.bpf_maps) {
-    if (map.holder) visit(*map.holder);
-  }
-  for (auto* files : {&owners.memfds, &owners.deleted_files}) {
-    for (model::HeldFile& file : *files) visit(file.holder);
-  }
-}
-
-void name_cgroups(model::MemoryOwners& owners) {
-  std::map<model::Pid, std::optional<std::string>> known;
-  for_each_holder(owners, [&](model::Holder& holder) {
-    const auto [at, is_new] = known.try_emplace(holder.pid);
-    if (is_new) at->second = system::read_memory_cgroup(holder.pid);
-    holder.cgroup = at->second;
-  });
-}
-
-// The iterator knows the last part of a name only.
-void name_deleted_files(model::MemoryOwners& owners) {
-  for (model::HeldFile& file : owners.deleted_files) {
-    if (auto path = system::read_deleted_path(file.holder)) file.name = std::move(*path);
-  }
-}
 
 }  // namespace
 
@@ -83,9 +43,7 @@ bool OwnersReader::walk_by_iterator(model::OwnerTable& table, model::MemoryOwner
     return false;
   }
   table = std::move(walked);
-  for (const model::Opening& opening : *gpus) {
-    static_cast<void>(system::add_gpu_client(opening, table));
-  }
+  for (const model::Opening& opening : *gpus) system::add_gpu_client(opening, table);
   owners.coverage.push_back({kIterator, HookState::kOn, {}});
   return true;
 }
@@ -110,20 +68,12 @@ model::MemoryOwners OwnersReader::read() const {
   owners.path = OwnersPath::kIterator;
   if (!walk_by_iterator(table, owners)) {
     owners.path = OwnersPath::kProc;
-    system::read_proc_files(table, owners.coverage);
-    system::read_all_sockets(table, owners.coverage);
+    system::read_open_files(table, owners.coverage);
   }
   read_maps(owners);
-  system::read_trace_buffers(owners.holders, owners.coverage);
-  system::read_memory_map(owners.holders, owners.coverage);
-  system::read_page_pools(owners.holders, owners.coverage);
+  system::read_other_owners({options_.tmpfs_entries, options_.tmpfs_largest}, owners);
   table.write_to(owners);
-  owners.balloon = system::read_balloon();
-  const system::WalkLimits limits{options_.tmpfs_entries, options_.tmpfs_largest};
-  system::read_tmpfs(limits, owners.tmpfs, owners.coverage);
-  system::read_sysv_segments(owners.sysv_segments, owners.coverage);
-  name_cgroups(owners);
-  name_deleted_files(owners);
+  system::name_holders(owners);
   return owners;
 }
 

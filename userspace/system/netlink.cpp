@@ -4,6 +4,7 @@
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 
+#include <cstring>
 #include <memory>
 
 namespace tidemark::system {
@@ -23,11 +24,23 @@ int deliver(nl_msg* message, void* visit) noexcept {
   return NL_OK;
 }
 
+// A dump that fails ends like one that does not, but for an error number in its last message; libnl
+// does not look at it.
+int finish(nl_msg* message, void* error) noexcept {
+  nlmsghdr* header = nlmsg_hdr(message);
+  if (nlmsg_datalen(header) >= static_cast<int>(sizeof(int))) {
+    std::memcpy(error, nlmsg_data(header), sizeof(int));
+  }
+  return NL_STOP;
+}
+
 Status exchange(int protocol, const NetlinkRequest& request, int flags, const Visit& visit) {
   const Socket socket(nl_socket_alloc());
   if (!socket) return fail("no memory for a netlink socket");
   int result = nl_connect(socket.get(), protocol);
+  int dump_error = 0;  // negative
   if (result == 0) {
+    nl_socket_modify_cb(socket.get(), NL_CB_FINISH, NL_CB_CUSTOM, finish, &dump_error);
     nl_socket_modify_cb(socket.get(), NL_CB_VALID, NL_CB_CUSTOM, deliver,
                         const_cast<Visit*>(&visit));
     auto body = request.body;
@@ -35,6 +48,7 @@ Status exchange(int protocol, const NetlinkRequest& request, int flags, const Vi
   }
   if (result >= 0) result = nl_recvmsgs_default(socket.get());
   if (result < 0) return fail("netlink: {}", nl_geterror(result));
+  if (dump_error < 0) return fail_errno(-dump_error, "netlink");
   return {};
 }
 

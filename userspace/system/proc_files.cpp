@@ -20,6 +20,7 @@
 #include "system/fdinfo.h"
 #include "system/file_systems.h"
 #include "system/namespaces.h"
+#include "system/owners.h"
 #include "system/process.h"
 
 namespace tidemark::system {
@@ -114,7 +115,7 @@ void ProcessFiles::add(const Opening& opening) {
       add_deleted_file(target, opening);
       break;
     case FdKind::kGpu:
-      static_cast<void>(add_gpu_client(opening, table_));
+      add_gpu_client(opening, table_);
       break;
     case FdKind::kOther:
       break;
@@ -202,10 +203,10 @@ void ProcessFiles::add_rings_mapped() {
 
 }  // namespace
 
-bool add_gpu_client(const Opening& opening, model::OwnerTable& table) {
+void add_gpu_client(const Opening& opening, model::OwnerTable& table) {
   const auto fdinfo = read_fdinfo(opening);
   const auto client = fdinfo ? parse_drm(*fdinfo) : std::nullopt;
-  if (!client) return false;
+  if (!client) return;
   model::GhostHolder holder;
   holder.maker = model::GhostMaker::kGpu;
   holder.bytes = system_memory_bytes(*client);
@@ -217,7 +218,6 @@ bool add_gpu_client(const Opening& opening, model::OwnerTable& table) {
                       .device = std::hash<std::string>{}(client->device)};
   table.add_holder(key, std::move(holder));
   table.open(key, opening);
-  return true;
 }
 
 void read_proc_files(model::OwnerTable& table, std::vector<model::Coverage>& coverage) {

@@ -16,7 +16,4 @@ namespace tidemark::system {
 void read_proc_files(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
 void read_all_sockets(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
 
-// A GPU client behind the descriptor; none if it is no such thing.
-[[nodiscard]] bool add_gpu_client(const model::Opening& opening, model::OwnerTable& table);
-
 }  // namespace tidemark::system

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/memory_owners.h"
+#include "system/owners.h"
 
 namespace tidemark::system {
 
@@ -23,10 +24,6 @@ struct Mount {
 // A line that is cut off is left out; "\040" and its like are resolved.
 [[nodiscard]] std::vector<Mount> parse_mountinfo(std::string_view text);
 
-struct WalkLimits {
-  std::size_t entries = 100'000;  // in one file system
-  std::size_t largest = 10;
-};
 // The largest files below the directory, which belong to the same device. Follows no link and
 // triggers no automount.
 struct Walked {
