@@ -47,6 +47,7 @@ TaskFiles::~TaskFiles() = default;
 
 // A kernel without arenas refuses the program that walks them, and with it the object.
 Result<TaskFiles> TaskFiles::open() {
+  bpfrt::silence_libbpf();
   Arenas arenas = Arenas::kToo;
   auto skeleton = load(arenas);
   if (!skeleton) {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <net/if.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <map>
 #include <string>
 
+#include "support/strings.h"
 #include "system/namespaces.h"
 #include "system/proc_files.h"
 #include "system/proc_net.h"
@@ -32,6 +35,14 @@ model::Coverage line_for(DiagKind kind, model::HookState state, std::string reas
   return {fmt::format("sock_diag/{}", name_of(kind)), state, std::move(reason)};
 }
 
+// Only in the namespace of the socket has the interface's number a name.
+void name_interface(model::Socket& socket) {
+  if (socket.family != "packet" || !socket.local.starts_with("if")) return;
+  const auto index = parse_number<unsigned>(std::string_view(socket.local).substr(2));
+  std::array<char, IF_NAMESIZE> name{};
+  if (index && ::if_indextoname(*index, name.data()) != nullptr) socket.local = name.data();
+}
+
 // In the namespace: all kinds. The first reason for what is missing is kept for each.
 class Visit {
  public:
@@ -44,6 +55,7 @@ class Visit {
       if (!sockets) continue;
       for (model::SocketFacts& facts : *sockets) {
         facts.socket.netns = netns;
+        name_interface(facts.socket);
         table_.add_socket(std::move(facts));
       }
     }

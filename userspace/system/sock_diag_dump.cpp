@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <linux/inet_diag.h>
+#include <linux/netlink.h>
 #include <linux/netlink_diag.h>
 #include <linux/packet_diag.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cstring>
-#include <memory>
 
-#include "support/strings.h"
 #include "system/netlink.h"
 #include "system/sock_diag.h"
 
@@ -99,14 +95,6 @@ std::optional<model::SocketFacts> parse(const KindRow& row, Message message) {
   }
 }
 
-// Only here, in the namespace of the socket, has the number a name.
-void name_interface(model::Socket& socket) {
-  if (!socket.local.starts_with("if")) return;
-  const auto index = parse_number<unsigned>(std::string_view(socket.local).substr(2));
-  std::array<char, IF_NAMESIZE> name{};
-  if (index && ::if_indextoname(*index, name.data()) != nullptr) socket.local = name.data();
-}
-
 }  // namespace
 
 std::span<const DiagKind> all_diag_kinds() {
@@ -126,10 +114,7 @@ Result<std::vector<model::SocketFacts>> dump_sockets(DiagKind kind) {
   const KindRow& row = row_of(kind);
   std::vector<model::SocketFacts> sockets;
   const auto visit = [&](Message message) {
-    auto facts = parse(row, message);
-    if (!facts) return;
-    if (row.family == AF_PACKET) name_interface(facts->socket);
-    sockets.push_back(std::move(*facts));
+    if (auto facts = parse(row, message)) sockets.push_back(std::move(*facts));
   };
   auto dumped = netlink_dump(NETLINK_SOCK_DIAG, {SOCK_DIAG_BY_FAMILY, request_for(row)}, visit);
   if (!dumped) return within(fmt::format("no sock_diag of {} sockets", row.name), dumped.error());
