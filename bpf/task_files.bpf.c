@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One pass over the descriptors of all processes, in all namespaces: a record for each that leads
- * to memory which meminfo does not attribute (sockets, pipes, perf and io_uring rings, BPF maps) or
- * to a file without a name. And one over the BPF maps, for what an arena holds. Run on demand by
- * reading the iterator; nothing is attached.
+ * One pass over the descriptors of all processes, in all namespaces, and one over their mappings: a
+ * record for each that leads to memory which meminfo does not attribute (sockets, pipes, perf and
+ * io_uring rings, BPF maps) or to a file without a name. And one over the BPF maps, for what an
+ * arena holds. Run on demand by reading the iterator; nothing is attached.
  */
 #include "lib/sockets.bpf.h"
 
@@ -153,27 +153,55 @@ static __always_inline u32 read_object(struct file *file, struct inode *inode,
 	return 0;
 }
 
-SEC("iter/task_file")
-int open_files(struct bpf_iter__task_file *ctx)
+static __always_inline bool is_regular(struct file *file)
 {
-	struct seq_file *seq = ctx->meta->seq;
-	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	struct tm_open_file out = {};
-	struct inode *inode;
+	return (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) == S_IFREG;
+}
 
-	if (!task || !file)
-		return 0;
-	inode = BPF_CORE_READ(file, f_inode);
+static __always_inline void write_record(struct seq_file *seq, struct task_struct *task,
+					 struct file *file, u32 fd)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct tm_open_file out = {};
+
 	out.inode = BPF_CORE_READ(inode, i_ino);
 	out.kind = read_object(file, inode, &out);
 	if (!out.kind)
-		return 0;
+		return;
 	out.pid = BPF_CORE_READ(task, tgid);
 	out.tid = BPF_CORE_READ(task, pid);
-	out.fd = ctx->fd;
+	out.fd = fd;
 	BPF_CORE_READ_STR_INTO(&out.comm, task, group_leader, comm);
 	bpf_seq_write(seq, &out, sizeof(out));
+}
+
+SEC("iter/task_file")
+int open_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+
+	if (task && file)
+		write_record(ctx->meta->seq, task, file, ctx->fd);
+	return 0;
+}
+
+/*
+ * A mapping holds its file after the descriptor is closed. Almost all are of files with a name: out
+ * of those as early as can be.
+ */
+SEC("iter/task_vma")
+int mapped_files(struct bpf_iter__task_vma *ctx)
+{
+	struct vm_area_struct *vma = ctx->vma;
+	struct task_struct *task = ctx->task;
+	struct file *file;
+
+	if (!task || !vma)
+		return 0;
+	file = BPF_CORE_READ(vma, vm_file);
+	if (file && !(is_regular(file) && BPF_CORE_READ(file, f_inode, i_nlink)))
+		write_record(ctx->meta->seq, task, file, TM_NO_FD);
 	return 0;
 }
 

@@ -128,6 +128,10 @@ struct bpf_iter__task_file {
   struct file* file;
 };
 
+struct vm_area_struct {
+  struct file* vm_file;
+};
+
 struct pipe_buffer {
   struct page* page;
 };

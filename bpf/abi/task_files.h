@@ -18,6 +18,8 @@
 /* Packets looked at from the head of a queue, slots of a pipe that are looked at. */
 #define TM_QUEUE_SAMPLE 64
 #define TM_PIPE_SAMPLE	256
+/* tm_open_file.fd of what a mapping holds. */
+#define TM_NO_FD 0xffffffffU
 
 enum tm_file_kind {
 	TM_FILE_SOCKET = 1,

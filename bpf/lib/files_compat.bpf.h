@@ -56,6 +56,13 @@ struct range_node___any {
 	u32 rn_last;
 };
 
+/* 3a7b35b899de "bpf: Introduce task_vma bpf_iter", Linux 5.12. */
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
 #pragma clang attribute pop
 
 #define IO_REGION_USER_PROVIDED 2 /* IO_REGION_F_USER_PROVIDED, io_uring/memmap.c */

@@ -46,3 +46,4 @@ struct bpf_map ours_bpf_map;
 struct bpf_iter__bpf_map ours_bpf_iter__bpf_map;
 struct rb_node ours_rb_node;
 struct rb_root_cached ours_rb_root_cached;
+struct vm_area_struct ours_vm_area_struct;

@@ -332,6 +332,39 @@ TEST_CASE("owners_memfd") {
   });
 }
 
+TEST_CASE("owners_shared_memory_that_only_a_mapping_holds") {
+  if (cannot_look()) return;
+  for (const char* kind : {"mapped_memfd", "shared_anonymous"}) {
+    CAPTURE(kind);
+    const Plant plant(kind, 16);
+    for (const OwnersPath path : {OwnersPath::kIterator, OwnersPath::kProc}) {
+      const auto owners = owners_by(path);
+      const auto reason = reason_against(owners, "iter/task_vma");
+      if (path == OwnersPath::kIterator && reason && skip_because(*reason)) continue;
+      const bool is_memfd = plant.ledger["name"] != "/dev/zero";
+      const auto* file = row_of(is_memfd ? owners.memfds : owners.deleted_files, plant);
+      REQUIRE(file != nullptr);
+      CHECK(file->name == plant.ledger["name"]);
+      CHECK(file->bytes == plant.bytes());
+      CHECK_FALSE(file->holder.fd);
+    }
+  }
+}
+
+TEST_CASE("owners_an_attached_sysv_segment_is_no_file") {
+  if (cannot_look()) return;
+  Plant plant("sysv_attached", 16);
+  on_both_paths([&](const model::MemoryOwners& owners) {
+    CHECK(row_of(owners.deleted_files, plant) == nullptr);
+    const auto found = std::ranges::find(owners.sysv_segments, plant.ledger["count"].get<int32_t>(),
+                                         &model::SysvSegment::id);
+    REQUIRE(found != owners.sysv_segments.end());
+    CHECK(found->attached == 1);
+  });
+  plant.target.say("quit");
+  CHECK(plant.target.process().wait_exit());
+}
+
 TEST_CASE("owners_deleted_file") {
   if (cannot_look()) return;
   const Plant plant("deleted_file", 16);

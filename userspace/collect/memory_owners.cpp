@@ -45,6 +45,12 @@ bool OwnersReader::walk_by_iterator(model::OwnerTable& table, model::MemoryOwner
   table = std::move(walked);
   for (const model::Opening& opening : *gpus) system::add_gpu_client(opening, table);
   owners.coverage.push_back({kIterator, HookState::kOn, {}});
+  model::Coverage mappings{"iter/task_vma", HookState::kOn, {}};
+  if (!task_files_->sees_mappings()) {
+    mappings.state = HookState::kMissing;
+    mappings.reason = "what only a mapping holds, its descriptor closed, is not seen";
+  }
+  owners.coverage.push_back(std::move(mappings));
   return true;
 }
 

@@ -129,7 +129,8 @@ struct TmpfsMount {
   bool walk_complete = true;      // false: too many files, `largest` is of those looked at
 };
 
-// A file without a name (any more) that something holds open.
+// A file without a name (any more) that something holds open or mapped. Shared anonymous memory is
+// one, called "/dev/zero".
 struct HeldFile {
   std::string name;  // "memfd:NAME", or the path it had
   std::string fs_type;

@@ -56,9 +56,9 @@ void OwnerTable::add_file(HeldFile file) {
 
 void OwnerTable::open(const ObjectKey& key, const Opening& opening) {
   auto& openings = openings_[key];
-  if (!openings.seen.emplace(opening.pid.value, opening.fd).second) return;
-  const auto [lowest_pid, lowest_fd] = *openings.seen.begin();
-  if (lowest_pid == opening.pid.value && lowest_fd == opening.fd) {
+  const std::pair place{opening.pid.value, opening.fd.value_or(INT32_MAX)};
+  if (!openings.seen.insert(place).second) return;
+  if (*openings.seen.begin() == place) {
     openings.first.pid = opening.pid;
     openings.first.comm = opening.comm;
     openings.first.fd = opening.fd;

@@ -30,12 +30,17 @@ struct ObjectKey {
   friend auto operator<=>(const ObjectKey&, const ObjectKey&) = default;
 };
 
-// A descriptor of a process.
+// A descriptor of a process, or a mapping.
 struct Opening {
   Pid pid;
   std::string comm;
-  int32_t fd = 0;
+  std::optional<int32_t> fd;  // none: a mapping
 };
+
+// The file behind a SysV segment: listed as such, not as a file.
+[[nodiscard]] constexpr bool is_sysv_file(std::string_view name) {
+  return name.starts_with("SYSV") || name.starts_with("/SYSV");
+}
 
 // Packets at the head of a receive queue that were looked at.
 struct QueueSample {
@@ -72,7 +77,7 @@ class OwnerTable {
  private:
   struct Openings {
     Holder first;
-    std::set<std::pair<int32_t, int32_t>> seen;  // pid, fd
+    std::set<std::pair<int32_t, int32_t>> seen;  // pid, fd; a mapping comes after all of them
   };
   [[nodiscard]] Socket settled(const SocketFacts& facts) const;
   [[nodiscard]] std::optional<double> paged_share_of(const SocketFacts& receiver) const;

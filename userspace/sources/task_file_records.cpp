@@ -128,6 +128,7 @@ model::HeldFile to_held_file(const tm_open_file& file, uint64_t page_bytes) {
   const tm_nameless& record = file.nameless;
   model::HeldFile held;
   held.name = text_of(record.name);
+  if (held.name == "dev/zero") held.name = "/dev/zero";  // as /proc/PID/maps says it
   held.fs_type = text_of(record.fs_type);
   held.device = makedev(record.device >> 20, record.device & 0xfffff);
   held.inode = model::Inode{file.inode};
@@ -156,8 +157,10 @@ uint64_t io_uring_bytes(const tm_io_uring& ring, uint64_t page_bytes) {
 }
 
 model::Opening opening_of(const tm_open_file& record) {
-  return {model::Pid{static_cast<int32_t>(record.pid)}, std::string(text_of(record.comm)),
-          static_cast<int32_t>(record.fd)};
+  model::Opening opening{model::Pid{static_cast<int32_t>(record.pid)},
+                         std::string(text_of(record.comm)), std::nullopt};
+  if (record.fd != TM_NO_FD) opening.fd = static_cast<int32_t>(record.fd);
+  return opening;
 }
 
 void add_record(const tm_open_file& record, uint64_t page_bytes, model::OwnerTable& table) {
@@ -183,6 +186,7 @@ void add_record(const tm_open_file& record, uint64_t page_bytes, model::OwnerTab
       key = {.kind = ObjectKind::kBpfMap, .number = record.bpf_map.id};
       break;
     case TM_FILE_NAMELESS: {
+      if (model::is_sysv_file(text_of(record.nameless.name))) return;
       auto held = to_held_file(record, page_bytes);
       key = {.kind = ObjectKind::kFile, .number = record.inode, .device = held.device};
       table.add_file(std::move(held));

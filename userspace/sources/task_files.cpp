@@ -5,6 +5,7 @@
 
 #include "bpf/abi/task_files.h"
 #include "bpfrt/iterator.h"
+#include "bpfrt/kernel_types.h"
 #include "bpfrt/skeleton.h"
 #include "sources/task_file_records.h"
 #include "task_files.skel.h"
@@ -23,21 +24,17 @@ struct SkeletonTraits {
 };
 using FilesSkeleton = bpfrt::Skeleton<SkeletonTraits>;
 
-enum class Arenas { kToo, kNot };
-
-Result<FilesSkeleton> load(Arenas arenas) {
-  auto skeleton = FilesSkeleton::open();
-  if (!skeleton) return skeleton;
-  bpf_program__set_autoload((*skeleton)->progs.arenas, arenas == Arenas::kToo);
-  if (auto loaded = skeleton->load(); !loaded) return std::unexpected(loaded.error());
-  return skeleton;
-}
+// What of the programs this kernel can run besides the walk over descriptors.
+struct Extras {
+  bool mappings = false;
+  bool arenas = false;
+};
 
 }  // namespace
 
 struct TaskFiles::Programs {
   FilesSkeleton skeleton;
-  Arenas arenas;
+  Extras extras;
 };
 
 TaskFiles::TaskFiles(std::unique_ptr<Programs> programs) : programs_(std::move(programs)) {}
@@ -45,22 +42,33 @@ TaskFiles::TaskFiles(TaskFiles&&) noexcept = default;
 TaskFiles& TaskFiles::operator=(TaskFiles&&) noexcept = default;
 TaskFiles::~TaskFiles() = default;
 
-// A kernel without arenas refuses the program that walks them, and with it the object.
+// A program that the kernel refuses takes the whole object with it, so it is asked before.
 Result<TaskFiles> TaskFiles::open() {
   bpfrt::silence_libbpf();
-  Arenas arenas = Arenas::kToo;
-  auto skeleton = load(arenas);
-  if (!skeleton) {
-    arenas = Arenas::kNot;
-    skeleton = load(arenas);
+  const auto types = bpfrt::KernelTypes::load();
+  if (!types) return std::unexpected(types.error());
+  if (!types->has_iterator("task_file")) {
+    return fail("this kernel has no iterator over descriptors (it came with 5.8)");
   }
+  const Extras extras{.mappings = types->has_iterator("task_vma"),
+                      .arenas = types->has_struct("bpf_arena") && types->has_struct("range_tree")};
+  auto skeleton = FilesSkeleton::open();
   if (!skeleton) return std::unexpected(skeleton.error());
-  return TaskFiles(std::make_unique<Programs>(Programs{std::move(*skeleton), arenas}));
+  bpf_program__set_autoload((*skeleton)->progs.mapped_files, extras.mappings);
+  bpf_program__set_autoload((*skeleton)->progs.arenas, extras.arenas);
+  if (auto loaded = skeleton->load(); !loaded) return std::unexpected(loaded.error());
+  return TaskFiles(std::make_unique<Programs>(Programs{std::move(*skeleton), extras}));
 }
 
 Result<std::vector<model::Opening>> TaskFiles::read(model::OwnerTable& table) const {
-  const auto records = bpfrt::read_records<tm_open_file>(programs_->skeleton->progs.open_files);
+  const auto& programs = programs_->skeleton->progs;
+  auto records = bpfrt::read_records<tm_open_file>(programs.open_files);
   if (!records) return std::unexpected(records.error());
+  if (programs_->extras.mappings) {
+    const auto mapped = bpfrt::read_records<tm_open_file>(programs.mapped_files);
+    if (!mapped) return std::unexpected(mapped.error());
+    records->insert(records->end(), mapped->begin(), mapped->end());
+  }
   const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   std::vector<model::Opening> gpus;
   for (const tm_open_file& record : *records) {
@@ -73,8 +81,12 @@ Result<std::vector<model::Opening>> TaskFiles::read(model::OwnerTable& table) co
   return gpus;
 }
 
+bool TaskFiles::sees_mappings() const {
+  return programs_->extras.mappings;
+}
+
 Result<std::vector<ArenaPages>> TaskFiles::read_arenas() const {
-  if (programs_->arenas == Arenas::kNot) return std::vector<ArenaPages>{};
+  if (!programs_->extras.arenas) return std::vector<ArenaPages>{};
   const auto records = bpfrt::read_records<tm_arena>(programs_->skeleton->progs.arenas);
   if (!records) return std::unexpected(records.error());
   std::vector<ArenaPages> arenas;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every open descriptor of every process and namespace that leads to kernel or shared memory, by
-// one read of a BPF iterator over the kernel's own tables: milliseconds, and nothing is attached or
-// traced. The programs are loaded once and run as often as wanted. Needs the privileges of tracing.
-// Single-threaded.
+// Every open descriptor and mapping of every process and namespace that leads to kernel or shared
+// memory, by reading BPF iterators over the kernel's own tables: milliseconds, and nothing is
+// attached or traced. The programs are loaded once and run as often as wanted. Needs the privileges
+// of tracing. Single-threaded.
 #pragma once
 
 #include <memory>
@@ -31,6 +31,9 @@ class TaskFiles {
   // Adds sockets, pipes, perf and io_uring rings, nameless files and the holders of BPF maps.
   // Returns the descriptors of GPU devices, of which only their fdinfo tells more.
   [[nodiscard]] Result<std::vector<model::Opening>> read(model::OwnerTable& table) const;
+  // Does read() find what only a mapping holds, after its descriptor was closed? Needs
+  // iter/task_vma.
+  [[nodiscard]] bool sees_mappings() const;
   // None where the kernel has no arenas or keeps their free ranges in another way.
   [[nodiscard]] Result<std::vector<ArenaPages>> read_arenas() const;
 

@@ -31,11 +31,11 @@ using model::ObjectKind;
 using model::Opening;
 
 std::string fd_path(const Opening& opening) {
-  return fmt::format("/proc/{}/fd/{}", opening.pid.value, opening.fd);
+  return fmt::format("/proc/{}/fd/{}", opening.pid.value, opening.fd.value_or(-1));
 }
 
 Result<std::string> read_fdinfo(const Opening& opening) {
-  return read_file(fmt::format("/proc/{}/fdinfo/{}", opening.pid.value, opening.fd));
+  return read_file(fmt::format("/proc/{}/fdinfo/{}", opening.pid.value, opening.fd.value_or(-1)));
 }
 
 uint64_t page_bytes() {
@@ -66,7 +66,7 @@ class ProcessFiles {
       const auto fd = parse_number<int32_t>(at->path().filename().string());
       if (fd) add({pid_, comm_, *fd});
     }
-    if (perf_fd_) add_rings_mapped();
+    if (!error) add_mapped();
     return error.value();
   }
 
@@ -76,8 +76,9 @@ class ProcessFiles {
   void add(const Opening& opening);
   void add_pipe(const ObjectKey& key, const Opening& opening);
   void add_io_uring(const Opening& opening);
-  void add_deleted_file(const FdTarget& target, const Opening& opening);
-  void add_rings_mapped();
+  void add_deleted_file(const std::string& name, const std::string& path, const Opening& opening);
+  void add_mapped();
+  void add_perf_ring(const model::Mapping& mapping);
 
   model::Pid pid_;
   std::string comm_;
@@ -100,7 +101,7 @@ void ProcessFiles::add(const Opening& opening) {
       add_pipe({.kind = ObjectKind::kPipe, .number = target.inode}, opening);
       break;
     case FdKind::kPerf:
-      if (!perf_fd_ || opening.fd < *perf_fd_) perf_fd_ = opening.fd;
+      if (!perf_fd_ || *opening.fd < *perf_fd_) perf_fd_ = opening.fd;
       break;
     case FdKind::kIoUring:
       add_io_uring(opening);
@@ -112,7 +113,7 @@ void ProcessFiles::add(const Opening& opening) {
       }
       break;
     case FdKind::kDeletedFile:
-      add_deleted_file(target, opening);
+      add_deleted_file(target.path, fd_path(opening), opening);
       break;
     case FdKind::kGpu:
       add_gpu_client(opening, table_);
@@ -130,7 +131,7 @@ void ProcessFiles::add_pipe(const ObjectKey& key, const Opening& opening) {
   if (!pidfd_.valid()) {
     pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, opening.pid.value, 0)));
   }
-  const UniqueFd pipe(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd_.get(), opening.fd, 0)));
+  const UniqueFd pipe(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd_.get(), *opening.fd, 0)));
   int unread = 0;
   if (!pipe.valid()) {
     pipe_refused_ = pipe_refused_ || errno == EPERM || errno == ENOSYS;
@@ -161,18 +162,20 @@ void ProcessFiles::add_io_uring(const Opening& opening) {
                                 entries->sq_entries, entries->cq_entries);
   }
   const ObjectKey key{.kind = ObjectKind::kIoUring,
-                      .number = number_of(opening.pid, static_cast<uint64_t>(opening.fd))};
+                      .number = number_of(opening.pid, static_cast<uint64_t>(*opening.fd))};
   table_.add_holder(key, std::move(holder));
   table_.open(key, opening);
 }
 
-void ProcessFiles::add_deleted_file(const FdTarget& target, const Opening& opening) {
-  const std::string path = fd_path(opening);
+// `path` leads to the file whatever it is called.
+void ProcessFiles::add_deleted_file(const std::string& name, const std::string& path,
+                                    const Opening& opening) {
   struct stat info {};
   struct statfs file_system {};
+  if (model::is_sysv_file(name)) return;
   if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 0) return;
   model::HeldFile file;
-  file.name = target.path;
+  file.name = name;
   if (::statfs(path.c_str(), &file_system) == 0) {
     file.fs_type = file_system_name(static_cast<uint64_t>(file_system.f_type));
   }
@@ -183,22 +186,32 @@ void ProcessFiles::add_deleted_file(const FdTarget& target, const Opening& openi
   table_.add_file(std::move(file));
 }
 
-// A perf ring is as large as its mapping.
-void ProcessFiles::add_rings_mapped() {
+// A mapping holds its file after the descriptor is closed.
+void ProcessFiles::add_mapped() {
   const auto maps = read_file(fmt::format("/proc/{}/maps", pid_.value));
   if (!maps) return;
   for (const model::Mapping& mapping : parse_maps(*maps)) {
-    if (mapping.path != "anon_inode:[perf_event]") continue;
-    model::GhostHolder holder;
-    holder.maker = model::GhostMaker::kPerfRing;
-    holder.bytes = mapping.end.value - mapping.start.value;
-    holder.ghost_bytes = *holder.bytes;
-    holder.detail = fmt::format("perf ring of {} pages", *holder.bytes / page_bytes());
-    const ObjectKey key{.kind = ObjectKind::kPerfRing,
-                        .number = number_of(pid_, mapping.start.value)};
-    table_.add_holder(key, std::move(holder));
-    table_.open(key, {pid_, comm_, *perf_fd_});
+    if (mapping.path == "anon_inode:[perf_event]") add_perf_ring(mapping);
+    if (!mapping.deleted || mapping.file.inode == 0) continue;
+    const std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid_.value,
+                                         mapping.start.value, mapping.end.value);
+    const bool is_memfd = mapping.path.starts_with("/memfd:");
+    add_deleted_file(is_memfd ? mapping.path.substr(1) : mapping.path, path,
+                     {pid_, comm_, std::nullopt});
   }
+}
+
+// A perf ring is as large as its mapping.
+void ProcessFiles::add_perf_ring(const model::Mapping& mapping) {
+  model::GhostHolder holder;
+  holder.maker = model::GhostMaker::kPerfRing;
+  holder.bytes = mapping.end.value - mapping.start.value;
+  holder.ghost_bytes = *holder.bytes;
+  holder.detail = fmt::format("perf ring of {} pages", *holder.bytes / page_bytes());
+  const ObjectKey key{.kind = ObjectKind::kPerfRing,
+                      .number = number_of(pid_, mapping.start.value)};
+  table_.add_holder(key, std::move(holder));
+  table_.open(key, {pid_, comm_, perf_fd_});
 }
 
 }  // namespace

@@ -22,8 +22,11 @@ static const struct plant kPlants[] = {
     {"bpf_array", plant_bpf_array, "MiB"},
     {"bpf_arena", plant_bpf_arena, "MiB"},
     {"memfd", plant_memfd, "MiB"},
+    {"mapped_memfd", plant_mapped_memfd, "MiB"},
+    {"shared_anonymous", plant_shared_anonymous, "MiB"},
     {"deleted_file", plant_deleted_file, "MiB"},
     {"tmpfs_file", plant_tmpfs_file, "MiB"},
+    {"sysv_attached", plant_sysv_attached, "MiB"},
     {"sysv", plant_sysv, "MiB"},
     {"stacks", plant_stacks, "threads of 32 MiB"},
 };

@@ -43,7 +43,10 @@ void plant_bpf_array(long mib, struct ledger* ledger);
 void plant_bpf_arena(long mib, struct ledger* ledger);
 // shared.c
 void plant_memfd(long mib, struct ledger* ledger);
+void plant_mapped_memfd(long mib, struct ledger* ledger);
+void plant_shared_anonymous(long mib, struct ledger* ledger);
 void plant_deleted_file(long mib, struct ledger* ledger);
 void plant_tmpfs_file(long mib, struct ledger* ledger);
+void plant_sysv_attached(long mib, struct ledger* ledger);
 void plant_sysv(long mib, struct ledger* ledger);
 void plant_stacks(long count, struct ledger* ledger);

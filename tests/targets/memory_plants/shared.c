@@ -34,6 +34,24 @@ void plant_memfd(long mib, struct ledger* ledger) {
   ledger->name = "memfd:tidemark-plant";
 }
 
+// The descriptor is closed: only the mapping holds it.
+void plant_mapped_memfd(long mib, struct ledger* ledger) {
+  plant_memfd(mib, ledger);
+  void* memory = mmap(NULL, mebibytes(mib), PROT_READ, MAP_SHARED, ledger->fd, 0);
+  if (memory == MAP_FAILED) plant_failed("mmap of the memfd");
+  close(ledger->fd);
+  ledger->fd = -1;
+}
+
+void plant_shared_anonymous(long mib, struct ledger* ledger) {
+  const int flags = MAP_SHARED | MAP_ANONYMOUS;
+  void* memory = mmap(NULL, mebibytes(mib), PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (memory == MAP_FAILED) plant_failed("mmap");
+  memset(memory, 'x', mebibytes(mib));
+  ledger->bytes = mebibytes(mib);
+  ledger->name = "/dev/zero";
+}
+
 // A tmpfs that only this process sees, over /mnt.
 static void mount_own_tmpfs(void) {
   if (unshare(CLONE_NEWNS) != 0) plant_failed("unshare");
@@ -75,16 +93,24 @@ static void remove_segment(void) {
   shmctl(segment, IPC_RMID, NULL);
 }
 
-void plant_sysv(long mib, struct ledger* ledger) {
+static void* attach_segment(long mib, struct ledger* ledger) {
   segment = shmget(IPC_PRIVATE, mebibytes(mib), IPC_CREAT | 0600);
   if (segment < 0) plant_failed("shmget");
   atexit(remove_segment);
   void* memory = shmat(segment, NULL, 0);
   if (memory == (void*)-1) plant_failed("shmat");
   memset(memory, 'x', mebibytes(mib));
-  shmdt(memory);
   ledger->count = segment;
   ledger->bytes = mebibytes(mib);
+  return memory;
+}
+
+void plant_sysv(long mib, struct ledger* ledger) {
+  shmdt(attach_segment(mib, ledger));
+}
+
+void plant_sysv_attached(long mib, struct ledger* ledger) {
+  attach_segment(mib, ledger);
 }
 
 static void* sleep_on(void* unused) {

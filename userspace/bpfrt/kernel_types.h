@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the running kernel's BTF names: the presence of a type or of an iterator decides what is
+// loaded. Parsed once, some ten milliseconds.
+#pragma once
+
+#include <memory>
+
+#include "support/result.h"
+
+struct btf;
+
+namespace tidemark::bpfrt {
+
+class KernelTypes {
+ public:
+  // An error where the kernel has no BTF, or it may not be read.
+  [[nodiscard]] static Result<KernelTypes> load();
+
+  [[nodiscard]] bool has_struct(const char* name) const;
+  // "task_vma": can a program be attached to this iterator?
+  [[nodiscard]] bool has_iterator(const char* name) const;
+
+ private:
+  struct Free {
+    void operator()(btf* types) const noexcept;
+  };
+  std::unique_ptr<btf, Free> types_;
+};
+
+}  // namespace tidemark::bpfrt
