@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collect/memory_owners.h"
 
+#include <algorithm>
 #include <string>
 
 #include "sources/bpf_maps.h"
@@ -13,6 +14,16 @@ using model::HookState;
 using model::OwnersPath;
 
 constexpr const char* kIterator = "iter/task_file";
+
+// Arenas came before their free ranges could be read.
+void note_arenas(model::MemoryOwners& owners) {
+  const bool untold = std::ranges::any_of(
+      owners.bpf_maps, [](const model::BpfMap& map) { return map.type == "arena" && !map.bytes; });
+  if (!untold) return;
+  owners.coverage.push_back({"iter/bpf_map", HookState::kMissing,
+                             "how much of a BPF arena is in use is not known: its free ranges are "
+                             "kept in a way that is not read, or iterators may not be used"});
+}
 
 }  // namespace
 
@@ -63,6 +74,7 @@ void OwnersReader::read_maps(model::MemoryOwners& owners) const {
   if (maps) {
     owners.bpf_maps = std::move(*maps);
     owners.coverage.push_back({"bpf/maps", HookState::kOn, {}});
+    note_arenas(owners);
   } else {
     owners.coverage.push_back({"bpf/maps", HookState::kMissing, maps.error().text});
   }
