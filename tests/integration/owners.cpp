@@ -240,6 +240,23 @@ TEST_CASE("owners_unix_queue_of_a_closed_sender_is_the_readers") {
   CHECK(queued <= plant.bytes() + plant.bytes() / 8);
 }
 
+TEST_CASE("owners_closed_tcp_connection_that_still_sends") {
+  if (cannot_look()) return;
+  const Plant plant("tcp_orphan", 4);
+  struct stat info {};
+  REQUIRE(::stat(("/proc/" + plant.target.pid_text() + "/ns/net").c_str(), &info) == 0);
+  on_both_paths([&](const model::MemoryOwners& owners) {
+    const auto found = std::ranges::find_if(owners.sockets, [&](const model::Socket& socket) {
+      return socket.netns.value == info.st_ino && socket.inode.value == 0;
+    });
+    REQUIRE(found != owners.sockets.end());
+    CHECK(found->protocol == "tcp");
+    CHECK(found->local.starts_with("127.0.0.1:"));
+    CHECK_FALSE(found->holder);
+    CHECK(found->send_queue_bytes > plant.bytes() / 2);  // the rest is with the reader
+  });
+}
+
 TEST_CASE("owners_full_pipes") {
   if (cannot_look()) return;
   const Plant plant("pipes", 32);

@@ -239,6 +239,14 @@ TEST_CASE("proc_net: packet sockets, whose rings are not there") {
   CHECK(sockets[1].socket.local == "*");
 }
 
+TEST_CASE("proc_net: orphans of sockstat") {
+  CHECK(parse_orphans("sockets: used 40\nTCP: inuse 4 orphan 3 tw 0 alloc 5 mem 17\n"
+                      "UDP: inuse 2 mem 0\n") == 3);
+  CHECK_FALSE(parse_orphans("sockets: used 40\nTCP6: inuse 4\n"));
+  CHECK_FALSE(parse_orphans("TCP: inuse 4 orphan\n"));
+  CHECK_FALSE(parse_orphans(""));
+}
+
 TEST_CASE("file_systems: names") {
   CHECK(file_system_name(0x01021994) == "tmpfs");
   CHECK(file_system_name(0x58465342) == "xfs");

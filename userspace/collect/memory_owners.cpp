@@ -87,6 +87,8 @@ model::MemoryOwners OwnersReader::read() const {
   if (!walk_by_iterator(table, owners)) {
     owners.path = OwnersPath::kProc;
     system::read_open_files(table, owners.coverage);
+  } else {
+    system::read_orphans(table, owners.coverage);
   }
   read_maps(owners);
   system::read_other_owners({options_.tmpfs_entries, options_.tmpfs_largest}, owners);

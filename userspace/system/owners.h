@@ -19,6 +19,10 @@ struct WalkLimits {
 // Descriptors and sockets, without the BPF iterator.
 void read_open_files(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
 
+// Closed TCP connections that the kernel still sends for: no descriptor leads to them. All network
+// namespaces are asked only where /proc/net/sockstat counts any.
+void read_orphans(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
+
 // A GPU client behind the descriptor; none if it is no such thing.
 void add_gpu_client(const model::Opening& opening, model::OwnerTable& table);
 

@@ -111,6 +111,19 @@ std::vector<model::SocketFacts> parse_proc_net_packet(std::string_view text) {
   return parse_table(text, parse_packet_line);
 }
 
+std::optional<uint64_t> parse_orphans(std::string_view sockstat) {
+  std::optional<uint64_t> orphans;
+  for_each_line(sockstat, [&](std::string_view line) {
+    if (next_word(line) != "TCP:") return;
+    while (!line.empty()) {
+      const bool is_it = next_word(line) == "orphan";
+      const auto value = parse_number<uint64_t>(next_word(line));
+      if (is_it) orphans = value;
+    }
+  });
+  return orphans;
+}
+
 // Not /proc/net: that is the namespace of the process's first thread.
 Result<std::vector<model::SocketFacts>> read_proc_net_raw(int family) {
   const auto text =

@@ -5,6 +5,7 @@
 // are not in /proc/net/packet. Parsers are pure.
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,9 @@ namespace tidemark::system {
 [[nodiscard]] std::vector<model::SocketFacts> parse_proc_net_raw(std::string_view text, int family);
 // /proc/net/packet; the interface is a number, "if3".
 [[nodiscard]] std::vector<model::SocketFacts> parse_proc_net_packet(std::string_view text);
+
+// Orphaned TCP sockets of all namespaces, by /proc/net/sockstat.
+[[nodiscard]] std::optional<uint64_t> parse_orphans(std::string_view sockstat);
 
 [[nodiscard]] Result<std::vector<model::SocketFacts>> read_proc_net_raw(int family);
 [[nodiscard]] Result<std::vector<model::SocketFacts>> read_proc_net_packet();

@@ -13,6 +13,7 @@ static const struct plant kPlants[] = {
     {"packet_ring", plant_packet_ring, "MiB"},
     {"packet_queue", plant_packet_queue, "packets"},
     {"raw_icmpv6", plant_raw_icmpv6, "packets"},
+    {"tcp_orphan", plant_tcp_orphan, "MiB"},
     {"unix", plant_unix, "MiB"},
     {"unix_closed_sender", plant_unix_closed_sender, "MiB"},
     {"pipes", plant_pipes, "pipes of 1 MiB"},

@@ -152,3 +152,24 @@ void plant_unix(long mib, struct ledger* ledger) {
 void plant_unix_closed_sender(long mib, struct ledger* ledger) {
   unix_pairs(mib, ledger, 1);
 }
+
+// A closed connection whose other end does not read: the kernel keeps what it has still to send.
+void plant_tcp_orphan(long mib, struct ledger* ledger) {
+  enter_own_network();
+  struct sockaddr_in where;
+  memset(&where, 0, sizeof(where));
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  where.sin_port = htons(4711);
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  set_option(listener, SO_RCVBUF, 4096);
+  if (bind(listener, (struct sockaddr*)&where, sizeof(where)) != 0) plant_failed("bind");
+  if (listen(listener, 1) != 0) plant_failed("listen");
+  const int sender = socket(AF_INET, SOCK_STREAM, 0);
+  set_option(sender, SO_SNDBUFFORCE, (int)mebibytes(mib) * 2);
+  if (connect(sender, (struct sockaddr*)&where, sizeof(where)) != 0) plant_failed("connect");
+  ledger->bytes = fill(sender, mebibytes(mib));
+  ledger->fd = accept(listener, NULL, NULL);
+  if (ledger->fd < 0) plant_failed("accept");
+  close(sender);
+}

@@ -32,6 +32,7 @@ void enter_own_network(void);
 void plant_packet_ring(long mib, struct ledger* ledger);
 void plant_packet_queue(long packets, struct ledger* ledger);
 void plant_raw_icmpv6(long packets, struct ledger* ledger);
+void plant_tcp_orphan(long mib, struct ledger* ledger);
 void plant_unix(long mib, struct ledger* ledger);
 void plant_unix_closed_sender(long mib, struct ledger* ledger);
 // rings.c
