@@ -25,6 +25,12 @@ bool cannot_look() {
   return ::geteuid() != 0 && skip_because("looking into other processes needs root");
 }
 
+bool kernel_names(const std::string& name) {
+  std::ifstream file("/sys/kernel/btf/vmlinux", std::ios::binary);
+  const std::string types{std::istreambuf_iterator<char>(file), {}};
+  return types.find('\0' + name + '\0') != std::string::npos;
+}
+
 model::MemoryOwners owners_by(OwnersPath path) {
   const collect::OwnersReader reader(
       {.prefer = path, .tmpfs_entries = 100'000, .tmpfs_largest = 10});

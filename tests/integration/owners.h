@@ -38,6 +38,9 @@ struct Plant {
 // Not run as root: said, and left out.
 bool cannot_look();
 
+// Is there a type or function of this name in the kernel's BTF?
+bool kernel_names(const std::string& name);
+
 model::MemoryOwners owners_by(model::OwnersPath path);
 
 // Why this kernel cannot say it; as the coverage has it.

@@ -20,12 +20,6 @@ bool fdinfo_tells_entries(const Plant& plant) {
   return text.find("CqMask") != std::string::npos;
 }
 
-bool kernel_has_type(const std::string& name) {
-  std::ifstream file("/sys/kernel/btf/vmlinux", std::ios::binary);
-  const std::string types{std::istreambuf_iterator<char>(file), {}};
-  return types.find('\0' + name + '\0') != std::string::npos;
-}
-
 }  // namespace
 
 TEST_CASE("owners_full_pipes") {
@@ -110,7 +104,7 @@ TEST_CASE("owners_bpf_array_is_none") {
 
 TEST_CASE("owners_bpf_arena") {
   if (cannot_look()) return;
-  if (!kernel_has_type("bpf_arena")) {
+  if (!kernel_names("bpf_arena")) {
     MESSAGE("this kernel has no BPF arenas: nothing to plant");
     return;
   }
@@ -119,7 +113,7 @@ TEST_CASE("owners_bpf_arena") {
   const auto* map = row_of(owners.bpf_maps, plant);
   REQUIRE(map != nullptr);
   CHECK(map->type == "arena");
-  if (!kernel_has_type("range_tree")) {  // until 6.12
+  if (!kernel_names("range_tree")) {  // until 6.12
     CHECK_FALSE(map->bytes);
     CHECK(reason_against(owners, "iter/bpf_map"));
     return;

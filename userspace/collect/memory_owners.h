@@ -29,6 +29,7 @@ class OwnersReader {
 
  private:
   [[nodiscard]] bool walk_by_iterator(model::OwnerTable& table, model::MemoryOwners& owners) const;
+  void walk_mappings(model::OwnerTable& table, model::MemoryOwners& owners) const;
   void read_maps(model::MemoryOwners& owners) const;
 
   OwnersOptions options_;

@@ -30,6 +30,10 @@ struct Extras {
   bool arenas = false;
 };
 
+uint64_t page_bytes() {
+  return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 struct TaskFiles::Programs {
@@ -61,28 +65,27 @@ Result<TaskFiles> TaskFiles::open() {
 }
 
 Result<std::vector<model::Opening>> TaskFiles::read(model::OwnerTable& table) const {
-  const auto& programs = programs_->skeleton->progs;
-  auto records = bpfrt::read_records<tm_open_file>(programs.open_files);
+  const auto records = bpfrt::read_records<tm_open_file>(programs_->skeleton->progs.open_files);
   if (!records) return std::unexpected(records.error());
-  if (programs_->extras.mappings) {
-    const auto mapped = bpfrt::read_records<tm_open_file>(programs.mapped_files);
-    if (!mapped) return std::unexpected(mapped.error());
-    records->insert(records->end(), mapped->begin(), mapped->end());
-  }
-  const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   std::vector<model::Opening> gpus;
   for (const tm_open_file& record : *records) {
     if (record.kind == TM_FILE_GPU) {
       gpus.push_back(opening_of(record));
     } else {
-      add_record(record, page_bytes, table);
+      add_record(record, page_bytes(), table);
     }
   }
   return gpus;
 }
 
-bool TaskFiles::sees_mappings() const {
-  return programs_->extras.mappings;
+Status TaskFiles::read_mappings(model::OwnerTable& table) const {
+  if (!programs_->extras.mappings) return fail("this kernel has no iterator over mappings");
+  const auto records = bpfrt::read_records<tm_open_file>(programs_->skeleton->progs.mapped_files);
+  if (!records) return std::unexpected(records.error());
+  for (const tm_open_file& record : *records) {
+    if (record.kind != TM_FILE_GPU) add_record(record, page_bytes(), table);
+  }
+  return {};
 }
 
 Result<std::vector<ArenaPages>> TaskFiles::read_arenas() const {

@@ -80,6 +80,16 @@ std::vector<Namespace> list_namespaces(NamespaceKind kind) {
   return list.take();
 }
 
+uint64_t count_hidden_processes() {
+  uint64_t hidden = 0;
+  for (const model::Pid pid : list_processes()) {
+    struct stat info {};
+    const std::string path = fmt::format("/proc/{}/ns/mnt", pid.value);
+    if (::stat(path.c_str(), &info) != 0 && errno == EACCES) ++hidden;
+  }
+  return hidden;
+}
+
 Status run_inside(const Namespace& where, const std::function<void()>& work) {
   if (where.is_own) {
     work();

@@ -5,6 +5,7 @@
 // alone is not.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,6 +26,9 @@ struct Namespace {
 
 // Of all processes that may be looked at, each namespace once, our own first.
 [[nodiscard]] std::vector<Namespace> list_namespaces(NamespaceKind kind);
+
+// Processes whose namespaces may not be looked up, for want of permission.
+[[nodiscard]] uint64_t count_hidden_processes();
 
 // Runs `work` in the namespace, on a thread of its own: the caller stays where it is. /proc/self is
 // the caller's, so use /proc/thread-self there. Not for mount namespaces, which threads share.

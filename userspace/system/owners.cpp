@@ -4,9 +4,12 @@
 #include <map>
 #include <string>
 
+#include "support/file.h"
+#include "support/strings.h"
 #include "system/balloon.h"
 #include "system/holders.h"
 #include "system/kernel_buffers.h"
+#include "system/namespaces.h"
 #include "system/proc_files.h"
 #include "system/sysv_shm.h"
 #include "system/tmpfs.h"
@@ -39,7 +42,30 @@ void read_open_files(model::OwnerTable& table, std::vector<model::Coverage>& cov
   read_all_sockets(table, coverage);
 }
 
+void read_mappings(model::OwnerTable& table) {
+  read_proc_mappings(table);
+}
+
+std::optional<uint64_t> read_shmem_bytes() {
+  const auto text = read_file("/proc/meminfo");
+  std::optional<uint64_t> kibibytes;
+  if (!text) return std::nullopt;
+  for_each_line(*text, [&](std::string_view line) {
+    if (next_word(line) == "Shmem:") kibibytes = parse_number<uint64_t>(next_word(line));
+  });
+  if (!kibibytes) return std::nullopt;
+  return *kibibytes << 10;
+}
+
 void read_other_owners(const WalkLimits& limits, model::MemoryOwners& owners) {
+  if (const uint64_t hidden = count_hidden_processes(); hidden > 0) {
+    owners.coverage.push_back(
+        {"proc/ns", model::HookState::kOff,
+         fmt::format(
+             "the namespaces of {} processes may not be looked up: what is in them alone is "
+             "not listed; run as root",
+             hidden)});
+  }
   read_trace_buffers(owners.holders, owners.coverage);
   read_memory_map(owners.holders, owners.coverage);
   read_page_pools(owners.holders, owners.coverage);

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 
 #include "model/owner_table.h"
 
@@ -18,6 +20,13 @@ struct WalkLimits {
 
 // Descriptors and sockets, without the BPF iterator.
 void read_open_files(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
+
+// What mappings lead to: they hold it after the descriptor was closed. Reads the maps of all
+// processes.
+void read_mappings(model::OwnerTable& table);
+
+// "Shmem" of /proc/meminfo.
+[[nodiscard]] std::optional<uint64_t> read_shmem_bytes();
 
 // Closed TCP connections that the kernel still sends for: no descriptor leads to them. All network
 // namespaces are asked only where /proc/net/sockstat counts any.

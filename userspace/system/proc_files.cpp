@@ -66,9 +66,11 @@ class ProcessFiles {
       const auto fd = parse_number<int32_t>(at->path().filename().string());
       if (fd) add({pid_, comm_, *fd});
     }
-    if (!error) add_mapped();
+    if (perf_fd_) add_perf_rings();
     return error.value();
   }
+
+  void read_mappings();
 
   [[nodiscard]] bool pipe_refused() const { return pipe_refused_; }
 
@@ -77,7 +79,7 @@ class ProcessFiles {
   void add_pipe(const ObjectKey& key, const Opening& opening);
   void add_io_uring(const Opening& opening);
   void add_deleted_file(const std::string& name, const std::string& path, const Opening& opening);
-  void add_mapped();
+  void add_perf_rings();
   void add_perf_ring(const model::Mapping& mapping);
 
   model::Pid pid_;
@@ -186,18 +188,24 @@ void ProcessFiles::add_deleted_file(const std::string& name, const std::string& 
   table_.add_file(std::move(file));
 }
 
-// A mapping holds its file after the descriptor is closed.
-void ProcessFiles::add_mapped() {
+void ProcessFiles::read_mappings() {
   const auto maps = read_file(fmt::format("/proc/{}/maps", pid_.value));
   if (!maps) return;
   for (const model::Mapping& mapping : parse_maps(*maps)) {
-    if (mapping.path == "anon_inode:[perf_event]") add_perf_ring(mapping);
     if (!mapping.deleted || mapping.file.inode == 0) continue;
     const std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid_.value,
                                          mapping.start.value, mapping.end.value);
     const bool is_memfd = mapping.path.starts_with("/memfd:");
     add_deleted_file(is_memfd ? mapping.path.substr(1) : mapping.path, path,
                      {pid_, comm_, std::nullopt});
+  }
+}
+
+void ProcessFiles::add_perf_rings() {
+  const auto maps = read_file(fmt::format("/proc/{}/maps", pid_.value));
+  if (!maps) return;
+  for (const model::Mapping& mapping : parse_maps(*maps)) {
+    if (mapping.path == "anon_inode:[perf_event]") add_perf_ring(mapping);
   }
 }
 
@@ -252,6 +260,10 @@ void read_proc_files(model::OwnerTable& table, std::vector<model::Coverage>& cov
     coverage.push_back({"pidfd_getfd", model::HookState::kMissing,
                         "pipes of other users, or in this container, may not be looked into"});
   }
+}
+
+void read_proc_mappings(model::OwnerTable& table) {
+  for (const model::Pid pid : list_processes()) ProcessFiles(pid, table).read_mappings();
 }
 
 }  // namespace tidemark::system

@@ -14,6 +14,8 @@ namespace tidemark::system {
 
 // Adds what can be read; `coverage` gets a line for each area, with the reason where it is missing.
 void read_proc_files(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
+// Nameless files that processes have mapped, whether or not a descriptor is left.
+void read_proc_mappings(model::OwnerTable& table);
 void read_all_sockets(model::OwnerTable& table, std::vector<model::Coverage>& coverage);
 
 }  // namespace tidemark::system
