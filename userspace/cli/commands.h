@@ -15,5 +15,7 @@ inline constexpr int kExitSuspects = 3;
 
 [[nodiscard]] Result<int> run(const TraceOptions& options);
 [[nodiscard]] Result<int> run(const DoctorOptions& options);
+[[nodiscard]] Result<int> run(const ReportOptions& options);
+[[nodiscard]] Result<int> run(const DiffOptions& options);
 
 }  // namespace tidemark::cli

@@ -8,10 +8,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <map>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
+#include "cli/option_words.h"
 #include "report/names.h"
 #include "support/result.h"
 #include "support/strings.h"
@@ -22,27 +23,6 @@ namespace {
 constexpr int64_t kHighestPid = 4'194'304;  // PID_MAX_LIMIT of a 64-bit kernel
 constexpr uint64_t kMostBlocks = 1u << 28;  // some 20 GB of locked memory
 constexpr uint64_t kMostStacks = 1u << 24;
-constexpr Nanoseconds kShortestInterval = std::chrono::milliseconds(100);
-
-// The words behind each option, as typed. A later one wins, except for pids, which add up.
-struct Words {
-  std::vector<std::string> pids, children_of, comms, cgroups;
-  bool all = false;
-  std::optional<std::vector<std::string>> command;  // what stood behind "--"
-  std::optional<std::string> duration, interval, top, min_age, max_blocks, max_stacks;
-  std::map<const report::Format*, std::optional<std::string>> outputs;
-  std::optional<std::string> doctor_json;
-  bool quiet = false, no_color = false, exact = false, verbose = false;
-  bool probe_at_entry = false, fail_on_suspect = false;
-};
-
-void add_word(CLI::App& app, const std::string& names, std::optional<std::string>& word,
-              const std::string& type, const std::string& help) {
-  app.add_option_function<std::string>(
-         names, [&word](const std::string& value) { word = value; }, help)
-      ->type_name(type)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-}
 
 // May be repeated: the words add up.
 void add_words(CLI::App& app, const std::string& names, std::vector<std::string>& words,
@@ -52,14 +32,6 @@ void add_words(CLI::App& app, const std::string& names, std::vector<std::string>
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
-void add_common(CLI::App& app, Words& words) {
-  app.set_help_flag("-h,--help", "this text");
-  app.set_version_flag("--version", "tidemark " TIDEMARK_VERSION, "the version");
-  app.add_flag("--quiet", words.quiet, "nothing on stderr but errors, no advice in the report");
-  app.add_flag("--no-color", words.no_color, "no colours (as a non-empty NO_COLOR does)");
-  app.allow_extras();  // unknown words are refused by us, in one line
 }
 
 void add_trace(CLI::App& root, Words& words) {
@@ -118,9 +90,12 @@ void add_all(CLI::App& root, Words& words) {
   root.allow_extras();
   root.footer(
       "Examples:\n  tidemark doctor                      does it work here?\n"
+      "  tidemark report                      where is the memory of this machine?\n"
       "  tidemark trace -p 4711 --for 30s     who holds the memory of process 4711?\n"
       "\n'tidemark COMMAND --help' says more.");
+  add_report(root, words);
   add_trace(root, words);
+  add_diff(root, words);
   add_doctor(root, words);
 }
 
@@ -171,20 +146,22 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
-std::string help_of(const CLI::App& app) {
-  const std::string name = app.get_name() == "tidemark" ? "" : app.get_name() + " ";
-  return fmt::format("See 'tidemark {}--help'", name);
-}
-
-bool looks_like_option(std::string_view word) {
-  return word.size() > 1 && word.starts_with('-');
-}
-
 std::string option_of(std::string_view word) {
   return std::string(word.substr(0, word.find('=')));
 }
 
+std::vector<std::string> command_names(const CLI::App& root) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : root.get_subcommands(nullptr))
+    names.push_back(command->get_name());
+  return names;
+}
+
 std::unexpected<Error> no_argument(const CLI::App& app, std::string_view word) {
+  if (app.get_name() == "report") {
+    return fail("'report' takes no argument '{}': it looks at the whole machine. {}", word,
+                help_of(app));
+  }
   return fail("'{}' takes no argument '{}': name a process by -p PID{}. {}", app.get_name(), word,
               app.get_name() == "trace" ? ", a command behind --" : "", help_of(app));
 }
@@ -203,11 +180,14 @@ Status refuse_extras(const CLI::App& app, const std::vector<std::string>& words)
 std::unexpected<Error> refuse_root_words(const CLI::App& root,
                                          const std::vector<std::string>& words) {
   if (words.empty()) {
-    return fail("no command: 'tidemark trace -p PID' traces a process. {}", help_of(root));
+    return fail(
+        "no command: 'tidemark report' says where the memory is, 'tidemark trace -p PID' traces a "
+        "process. {}",
+        help_of(root));
   }
   const std::string& word = words.front();
   if (!looks_like_option(word)) {
-    return fail("unknown command '{}'{} {}", word, did_you_mean(word, {"trace", "doctor"}),
+    return fail("unknown command '{}'{} {}", word, did_you_mean(word, command_names(root)),
                 help_of(root));
   }
   const std::string name = option_of(word);
@@ -230,7 +210,10 @@ Status refuse_swallowed(const Words& words) {
       {"min-age", words.min_age},
       {"max-blocks", words.max_blocks},
       {"max-stacks", words.max_stacks},
-      {"json", words.doctor_json}};
+      {"json", words.doctor_json},
+      {"json", words.memory_json},
+      {"store", words.store},
+      {"store-limit", words.store_limit}};
   for (const auto& [format, path] : words.outputs) values.emplace_back(format->name, path);
   for (const auto& [name, given] : {std::pair{"pid", &words.pids},
                                     {"children-of", &words.children_of},
@@ -300,27 +283,6 @@ Result<model::Selection> read_selection(const Words& words) {
   return selection;
 }
 
-// Nothing where the option was not given.
-template <typename Value, typename Read>
-Status read_into(Value& value, std::string_view option, const std::optional<std::string>& word,
-                 Read read) {
-  if (!word) return {};
-  auto result = read(*word);
-  if (!result) return within(option, result.error());
-  value = *result;
-  return {};
-}
-
-auto duration_of_at_least(Nanoseconds least) {
-  return [least](const std::string& word) -> Result<Nanoseconds> {
-    auto value = parse_duration(word);
-    if (value && *value < least) {
-      return fail("'{}' is too short: give it at least {}", word, format_duration(least));
-    }
-    return value;
-  };
-}
-
 auto number_up_to(uint64_t most) {
   return [most](const std::string& word) -> Result<uint32_t> {
     const auto value = parse_size(word);
@@ -331,11 +293,8 @@ auto number_up_to(uint64_t most) {
   };
 }
 
-Result<std::size_t> read_top(const std::string& word) {
-  const auto value = parse_number<uint32_t>(word);
-  if (!value) return fail("'{}' is not a number of call sites: write it like 20", word);
-  if (*value == 0) return fail("0 would show nothing: give it at least 1");
-  return std::size_t{*value};
+Result<std::size_t> read_top_sites(const std::string& word) {
+  return read_top(word, "call sites");
 }
 
 Result<uint64_t> read_age(const std::string& word) {
@@ -382,16 +341,12 @@ Status read_times(const Words& words, TraceOptions& options) {
 }
 
 Status read_numbers(const Words& words, TraceOptions& options) {
-  if (auto ok = read_into(options.text.top, "--top", words.top, read_top); !ok) return ok;
+  if (auto ok = read_into(options.text.top, "--top", words.top, read_top_sites); !ok) return ok;
   if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks,
                           number_up_to(kMostBlocks));
       !ok)
     return ok;
   return read_into(options.max_stacks, "--max-stacks", words.max_stacks, number_up_to(kMostStacks));
-}
-
-bool wants_color(const Words& words, const Environment& environment) {
-  return environment.stdout_is_terminal && !environment.no_color && !words.no_color;
 }
 
 Result<Command> trace_options(const Words& words, const Environment& environment) {
@@ -437,7 +392,15 @@ Result<Command> read_command(const CLI::App& root, const Words& words,
                 chosen[1]->get_name());
   const CLI::App& app = *chosen.front();
   if (auto ok = refuse_swallowed(words); !ok) return std::unexpected(ok.error());
-  if (auto ok = refuse_extras(app, app.remaining(false)); !ok) return std::unexpected(ok.error());
+  const bool takes_paths = app.get_name() == "diff";
+  std::vector<std::string> extras = app.remaining(false);
+  std::vector<std::string> paths;
+  if (takes_paths) {
+    std::ranges::copy_if(extras, std::back_inserter(paths),
+                         [](const std::string& word) { return !looks_like_option(word); });
+    std::erase_if(extras, [](const std::string& word) { return !looks_like_option(word); });
+  }
+  if (auto ok = refuse_extras(app, extras); !ok) return std::unexpected(ok.error());
   if (!root_extras.empty()) {
     // Those in front of the command.
     if (looks_like_option(root_extras.front())) return refuse_root_words(root, root_extras);
@@ -445,6 +408,8 @@ Result<Command> read_command(const CLI::App& root, const Words& words,
   }
   if (words.command && app.get_name() != "trace")
     return fail("'{}' runs no command: leave out the '--'. {}", app.get_name(), help_of(app));
+  if (app.get_name() == "report") return report_options(words, environment);
+  if (takes_paths) return diff_options(words, paths, environment);
   return app.get_name() == "trace" ? trace_options(words, environment)
                                    : doctor_options(words, environment);
 }
@@ -461,6 +426,42 @@ UsageError usage_error(const CLI::App& root, const CLI::ParseError& error) {
 }
 
 }  // namespace
+
+void add_word(CLI::App& app, const std::string& names, std::optional<std::string>& word,
+              const std::string& type, const std::string& help) {
+  app.add_option_function<std::string>(
+         names, [&word](const std::string& value) { word = value; }, help)
+      ->type_name(type)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
+void add_common(CLI::App& app, Words& words) {
+  app.set_help_flag("-h,--help", "this text");
+  app.set_version_flag("--version", "tidemark " TIDEMARK_VERSION, "the version");
+  app.add_flag("--quiet", words.quiet, "nothing on stderr but errors, no advice in the report");
+  app.add_flag("--no-color", words.no_color, "no colours (as a non-empty NO_COLOR does)");
+  app.allow_extras();  // unknown words are refused by us, in one line
+}
+
+std::string help_of(const CLI::App& app) {
+  const std::string name = app.get_name() == "tidemark" ? "" : app.get_name() + " ";
+  return fmt::format("See 'tidemark {}--help'", name);
+}
+
+bool looks_like_option(std::string_view word) {
+  return word.size() > 1 && word.starts_with('-');
+}
+
+bool wants_color(const Words& words, const Environment& environment) {
+  return environment.stdout_is_terminal && !environment.no_color && !words.no_color;
+}
+
+Result<std::size_t> read_top(const std::string& word, std::string_view what) {
+  const auto value = parse_number<uint32_t>(word);
+  if (!value) return fail("'{}' is not a number of {}: write it like 20", word, what);
+  if (*value == 0) return fail("0 would show nothing: give it at least 1");
+  return std::size_t{*value};
+}
 
 std::expected<Command, NoCommand> parse_options(std::span<const std::string> arguments,
                                                 const Environment& environment) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/selection.h"
+#include "report/memory_report.h"
 #include "report/reporter.h"
 #include "support/units.h"
 
@@ -53,7 +54,25 @@ struct DoctorOptions {
   std::optional<std::string> json_path;
 };
 
-using Command = std::variant<TraceOptions, DoctorOptions>;
+struct ReportOptions {
+  report::MemoryTextOptions text;
+  std::optional<Nanoseconds> duration;   // none: until Ctrl-C; only with an interval
+  std::optional<Nanoseconds> interval;   // none: one report
+  std::optional<std::string> json_path;  // "-" is stdout, in place of the text
+  std::optional<std::string> store;      // directory
+  uint64_t store_limit_bytes = 256ull << 20;
+  bool quiet = false;
+  bool fail_on_suspect = false;
+};
+
+struct DiffOptions {
+  std::string first;                  // a snapshot, or a store
+  std::optional<std::string> second;  // a snapshot; none: the ends of the store `first`
+  report::MemoryTextOptions text;
+  std::optional<std::string> json_path;
+};
+
+using Command = std::variant<TraceOptions, DoctorOptions, ReportOptions, DiffOptions>;
 
 // One line: what, why, and what to do now. For stderr, exit 2.
 struct UsageError {

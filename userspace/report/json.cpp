@@ -5,71 +5,18 @@
 // several times the memory on a machine that has none to spare.
 #include <fmt/format.h>
 
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "report/json_document.h"
 #include "report/names.h"
 #include "report/reporters.h"
 
 namespace tidemark::report {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-// Names come from the target and need not be UTF-8.
-std::string text_of(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-template <typename T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
 std::string hex(uint64_t value) {
   return fmt::format("{:#x}", value);
 }
-
-// The top level of a document: a field a line, and a row a line in its lists; or all on one line.
-class Document {
- public:
-  explicit Document(bool one_line) : one_line_(one_line) {}
-
-  void field(std::string_view name, const Json& value) {
-    open_field(name);
-    out_ += text_of(value);
-  }
-
-  template <typename Rows, typename ToJson>
-  void list(std::string_view name, const Rows& rows, ToJson to_json) {
-    open_field(name);
-    out_ += '[';
-    bool first = true;
-    for (const auto& row : rows) {
-      if (!first) out_ += ',';
-      first = false;
-      out_ += one_line_ ? "" : "\n    ";
-      out_ += text_of(to_json(row));
-    }
-    out_ += first || one_line_ ? "]" : "\n  ]";
-  }
-
-  [[nodiscard]] std::string finish() && {
-    out_ += one_line_ ? "}\n" : "\n}\n";
-    return std::move(out_);
-  }
-
- private:
-  void open_field(std::string_view name) {
-    out_ += out_.empty() ? "{" : ",";
-    fmt::format_to(std::back_inserter(out_), "{}\"{}\":{}", one_line_ ? "" : "\n  ", name,
-                   one_line_ ? "" : " ");
-  }
-
-  bool one_line_;
-  std::string out_;
-};
 
 std::string_view name_of(StackState state) {
   switch (state) {
@@ -81,30 +28,6 @@ std::string_view name_of(StackState state) {
       return "lost";
   }
   return "lost";
-}
-
-std::string_view name_of(model::HookState state) {
-  switch (state) {
-    case model::HookState::kOn:
-      return "on";
-    case model::HookState::kOff:
-      return "off";
-    case model::HookState::kMissing:
-      return "missing";
-  }
-  return "missing";
-}
-
-std::string_view name_of(model::Severity severity) {
-  switch (severity) {
-    case model::Severity::kInfo:
-      return "info";
-    case model::Severity::kSuspect:
-      return "suspect";
-    case model::Severity::kCritical:
-      return "critical";
-  }
-  return "info";
 }
 
 Json mode_json(const Mode& mode) {
@@ -129,12 +52,6 @@ Json target_json(const model::Target& target) {
           {"rss_anon_start_bytes", or_null(target.rss_anon_start_bytes)},
           {"rss_anon_end_bytes", or_null(target.rss_anon_end_bytes)},
           {"allocators", std::move(allocators)}};
-}
-
-Json coverage_json(const model::Coverage& coverage) {
-  return {{"hook", coverage.hook},
-          {"state", name_of(coverage.state)},
-          {"reason", or_null(coverage.reason)}};
 }
 
 Json loss_json(const model::Counter& counter) {
@@ -162,14 +79,6 @@ Json explains_json(const Explains& explains) {
   return {{"tracked_growth_bytes", explains.tracked_growth_bytes},
           {"rss_anon_growth_bytes", or_null(explains.rss_anon_growth_bytes)},
           {"ratio", or_null(explains.ratio)}};
-}
-
-Json verdict_json(const model::Finding& finding) {
-  return {{"severity", name_of(finding.severity)},
-          {"area", finding.area},
-          {"what", finding.what},
-          {"evidence", finding.evidence},
-          {"next", finding.next}};
 }
 
 Json frame_json(const model::Frame& frame) {

@@ -5,64 +5,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <map>
 #include <string_view>
 #include <utility>
 
 #include "report/names.h"
+#include "report/page.h"
 #include "report/reporters.h"
-#include "support/strings.h"
 #include "support/units.h"
 
 namespace tidemark::report {
 namespace {
 
-constexpr std::size_t kWidth = 100;
-constexpr std::size_t kLabelWidth = 10;
 constexpr std::size_t kFrameIndent = 8;
 constexpr std::size_t kMostTargets = 8;
-
-enum class Dress { kPlain, kBold, kRed };
-
-// The page that is being written: lines with a label in front, wrapped under it.
-class Page {
- public:
-  explicit Page(bool color) : color_(color) {}
-
-  void line(std::string_view text, Dress dress = Dress::kPlain) {
-    const bool dressed = color_ && dress != Dress::kPlain;
-    if (dressed) out_ += dress == Dress::kBold ? "\033[1m" : "\033[31m";
-    out_ += text;
-    if (dressed) out_ += "\033[0m";
-    out_ += '\n';
-  }
-
-  // Wraps at blanks; what is longer than a line (a path) stands by itself.
-  void labelled(std::string_view label, std::string_view text, Dress dress = Dress::kPlain) {
-    std::string current = fmt::format("{:<{}}", label, kLabelWidth);
-    bool is_fresh = true;
-    while (true) {
-      const std::string_view word = next_word(text);
-      if (word.empty()) break;
-      if (!is_fresh && current.size() + 1 + word.size() > kWidth) {
-        line(current, dress);
-        current.assign(kLabelWidth, ' ');
-        is_fresh = true;
-      }
-      if (!is_fresh) current += ' ';
-      current += word;
-      is_fresh = false;
-    }
-    line(current, dress);
-  }
-
-  [[nodiscard]] std::string finish() && { return std::move(out_); }
-
- private:
-  bool color_;
-  std::string out_;
-};
 
 std::string duration_text(uint64_t ns) {
   return format_duration(Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(ns, INT64_MAX))));
@@ -72,10 +28,6 @@ std::string duration_text(uint64_t ns) {
 std::string count_text(uint64_t count) {
   if (count < 10'000'000'000) return format_count(count);
   return fmt::format("{:.2e}", static_cast<double>(count));
-}
-
-std::string_view plural(uint64_t count) {
-  return count == 1 ? "" : "s";
 }
 
 std::string percent_text(uint64_t part, uint64_t whole) {
@@ -240,7 +192,7 @@ std::string frame_text(const model::Frame& frame) {
   const std::string module =
       frame.module.empty() ? "" : fmt::format(" ({})", printable(base_name(frame.module)));
   const std::size_t around = kFrameIndent + offset.size() + module.size() + place.size();
-  const std::size_t room = around + 24 < kWidth ? kWidth - around : 24;
+  const std::size_t room = around + 24 < kPageWidth ? kPageWidth - around : 24;
   return shorten_name(printable(*frame.function), room) + offset + module + place;
 }
 
