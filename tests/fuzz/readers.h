@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The table of fuzz targets: one for each reader of text that comes from outside. A target feeds
+// the text to the parser and checks what must hold whatever the text is; it aborts where it does
+// not.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace tidemark::fuzz {
+
+struct Target {
+  std::string_view name;  // of its corpus below tests/fuzz/corpus
+  void (*run)(std::string_view text);
+};
+
+[[nodiscard]] std::span<const Target> targets();
+
+}  // namespace tidemark::fuzz
