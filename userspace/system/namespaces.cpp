@@ -48,7 +48,7 @@ class NamespaceList {
 
 }  // namespace
 
-std::vector<model::Pid> list_processes() {
+std::vector<model::Pid> list_pids() {
   std::vector<model::Pid> pids;
   std::error_code error;
   for (std::filesystem::directory_iterator at("/proc", error), end; !error && at != end;
@@ -68,7 +68,7 @@ std::string read_comm(model::Pid pid) {
 std::vector<Namespace> list_namespaces(NamespaceKind kind) {
   NamespaceList list;
   list.add(fmt::format("/proc/self/ns/{}", file_of(kind)), model::Pid{::getpid()});
-  for (const model::Pid pid : list_processes()) {
+  for (const model::Pid pid : list_pids()) {
     list.add(fmt::format("/proc/{}/ns/{}", pid.value, file_of(kind)), pid);
   }
   std::error_code error;
@@ -82,7 +82,7 @@ std::vector<Namespace> list_namespaces(NamespaceKind kind) {
 
 uint64_t count_hidden_processes() {
   uint64_t hidden = 0;
-  for (const model::Pid pid : list_processes()) {
+  for (const model::Pid pid : list_pids()) {
     struct stat info {};
     const std::string path = fmt::format("/proc/{}/ns/mnt", pid.value);
     if (::stat(path.c_str(), &info) != 0 && errno == EACCES) ++hidden;

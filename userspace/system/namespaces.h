@@ -35,7 +35,7 @@ struct Namespace {
 [[nodiscard]] Status run_inside(const Namespace& where, const std::function<void()>& work);
 
 // The processes of /proc, ascending.
-[[nodiscard]] std::vector<model::Pid> list_processes();
+[[nodiscard]] std::vector<model::Pid> list_pids();
 // As its thread group leader is called; empty when it has gone.
 [[nodiscard]] std::string read_comm(model::Pid pid);
 

@@ -244,7 +244,7 @@ void add_gpu_client(const Opening& opening, model::OwnerTable& table) {
 void read_proc_files(model::OwnerTable& table, std::vector<model::Coverage>& coverage) {
   uint64_t refused = 0;
   bool pipes_refused = false;
-  for (const model::Pid pid : list_processes()) {
+  for (const model::Pid pid : list_pids()) {
     ProcessFiles files(pid, table);
     if (files.read() == EACCES) ++refused;
     pipes_refused = pipes_refused || files.pipe_refused();
@@ -263,7 +263,7 @@ void read_proc_files(model::OwnerTable& table, std::vector<model::Coverage>& cov
 }
 
 void read_proc_mappings(model::OwnerTable& table) {
-  for (const model::Pid pid : list_processes()) ProcessFiles(pid, table).read_mappings();
+  for (const model::Pid pid : list_pids()) ProcessFiles(pid, table).read_mappings();
 }
 
 }  // namespace tidemark::system
