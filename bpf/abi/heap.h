@@ -42,6 +42,7 @@ enum tm_stack_end {
 	TM_STACK_BOTTOM = 0,
 	TM_STACK_BROKEN = 1,
 	TM_STACK_DEPTH_LIMIT = 2,
+	TM_STACK_GUESSED = 3, /* broken, and a rule was not known yet on the way */
 };
 
 struct tm_block_key {

@@ -149,6 +149,8 @@ static __always_inline u64 walk_user_stack(struct thread_state *thread)
 		if (walk_stride())
 			break;
 	}
+	if (thread->walk.guessed && thread->stack.end == TM_STACK_BROKEN)
+		thread->stack.end = TM_STACK_GUESSED;
 	hash = mix(thread->walk.hash, thread->stack.end);
 	return hash ? hash : 1;
 }

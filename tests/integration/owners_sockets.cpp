@@ -128,7 +128,7 @@ TEST_CASE("owners_unix_queue_of_a_closed_sender_is_the_readers") {
   CHECK(queued <= plant.bytes() + plant.bytes() / 8);
 }
 
-TEST_CASE("owners_closed_tcp_connection_that_still_sends") {
+TEST_CASE("closed_tcp_connection_that_still_sends_is_found") {
   if (cannot_look()) return;
   const Plant plant("tcp_orphan", 4);
   struct stat info {};

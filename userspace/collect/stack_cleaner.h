@@ -30,4 +30,10 @@ using CodeByOwner = std::unordered_map<model::Generation, CodeRanges>;
 void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_sites,
                   std::vector<model::Stack>& stacks);
 
+// In its first moments a call site may have been walked before the rules of its frames were known,
+// and faster than userspace could walk it instead. Such a cut stack becomes the whole one of the
+// same owner, kind and allocator that begins with its frames, where there is exactly one.
+void complete_guessed(std::vector<model::CallSite>& call_sites,
+                      const std::vector<model::Stack>& stacks);
+
 }  // namespace tidemark::collect

@@ -29,6 +29,7 @@ enum class StackEnd {
 struct Stack {
   StackId id;
   StackEnd end = StackEnd::kBroken;
+  bool guessed = false;         // cut where the way was not known yet: a whole one may tell it
   std::vector<Address> frames;  // return addresses, innermost (the allocator's caller) first
 };
 

@@ -80,6 +80,7 @@ model::Stack to_stack(model::StackId id, const tm_stack& record) {
   model::Stack stack;
   stack.id = id;
   stack.end = to_end(record.end);
+  stack.guessed = record.end == TM_STACK_GUESSED;
   const uint32_t depth = std::min<uint32_t>(record.depth, TM_STACK_DEPTH);
   for (uint32_t i = 0; i < depth; ++i) stack.frames.push_back(model::Address{record.frames[i]});
   return stack;

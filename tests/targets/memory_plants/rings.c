@@ -8,6 +8,7 @@
 #include <linux/perf_event.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -77,6 +78,9 @@ static int make_map(uint32_t type, uint32_t key_bytes, uint32_t value_bytes, uin
   attr.max_entries = entries;
   attr.map_flags = flags;
   strcpy(attr.map_name, "plant");
+  /* Until 5.11 a map counts as locked memory. */
+  const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+  (void)setrlimit(RLIMIT_MEMLOCK, &none);
   const long fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
   if (fd < 0) plant_failed("BPF_MAP_CREATE");
   return (int)fd;
