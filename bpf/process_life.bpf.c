@@ -3,6 +3,7 @@
  * The lives of the traced address spaces: exec starts a new generation, exit ends the last one.
  * What was counted stays under the generation that it belongs to.
  */
+#include <linux/errno.h>
 #include "lib/filter.bpf.h"
 #include "lib/thread.bpf.h"
 
@@ -27,6 +28,27 @@ static __always_inline void end_generation(const struct tm_selected *chosen, u32
 	/* The mm's address may be another process's soon. */
 	if (mm)
 		bpf_map_delete_elem(&owners, &mm);
+}
+
+/*
+ * A number that no other generation has. Kernels before 5.12 have no addition that returns the old
+ * value, so two execs at the same time may read the same number: the insert decides whose it is.
+ * 0, the number of none, where there is no room.
+ */
+static __always_inline u32 begin_generation(const struct tm_generation *born)
+{
+	u32 generation = 0;
+	int error = -EEXIST;
+
+	for (u32 tries = 0; tries < 16 && error == -EEXIST; tries++) {
+		generation = next_generation;
+		__sync_fetch_and_add(&next_generation, 1);
+		error = bpf_map_update_elem(&generations, &generation, born, BPF_NOEXIST);
+	}
+	if (!error)
+		return generation;
+	count_event(TM_COUNTER_updates_refused, 0);
+	return 0;
 }
 
 static __always_inline void tell(u32 tgid, u32 kind)
@@ -76,7 +98,7 @@ int life_fork(struct bpf_raw_tracepoint_args *ctx)
 	if (new_tgid == tgid)
 		return 0;
 	if (bpf_map_lookup_elem(&selected, &tgid)) {
-		if (gate_state == TM_GATE_OPEN && !select_all &&
+		if (gate_state == TM_GATE_OPEN &&
 		    BPF_CORE_READ(child, mm) == BPF_CORE_READ(parent, mm))
 			count_event(TM_COUNTER_sharing_children, 0);
 	} else if (!bpf_map_lookup_elem(&watched_parents, &tgid)) {

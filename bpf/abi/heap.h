@@ -20,6 +20,8 @@
 
 /* Frames kept of a stack, innermost first. */
 #define TM_STACK_DEPTH 127
+/* How far one frame of a stack may lie from the last: larger ones are taken for nonsense. */
+#define TM_FRAME_SPAN_LIMIT (8UL << 20)
 /* Probes of one run: the low bits of the attach cookie index the hit counters. */
 #define TM_MAX_PROBES 16384
 

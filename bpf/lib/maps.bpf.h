@@ -17,9 +17,6 @@ volatile __u32 gate_state __weak = TM_GATE_CLOSED;
 /* Generations that BPF gives out by itself (at exec) start behind those that userspace gave. */
 volatile __u32 next_generation __weak = 0;
 
-/* Every process is traced: it is selected at its first event. */
-const volatile bool select_all __weak = false;
-
 /* How many more raw stacks may be handed over: each takes a call site of its own. */
 volatile __u32 raw_stacks_left __weak = 0;
 

@@ -15,8 +15,6 @@
 #include <linux/errno.h>
 #include "thread.bpf.h"
 
-/* How far one frame of a stack may lie from the last: larger ones are taken for nonsense. */
-#define FRAME_SPAN_LIMIT (8UL << 20)
 /* Frames that walk_stride() takes at a time. */
 #define WALK_STRIDE 8
 
@@ -77,7 +75,7 @@ static __always_inline u32 step(struct position *at, u32 owner, u32 *guessed)
 		cfa = at->fp + 16;
 	}
 	/* Frames rise, so the walk ends. */
-	if ((cfa & 7) || cfa <= at->sp || cfa - at->sp > FRAME_SPAN_LIMIT)
+	if ((cfa & 7) || cfa <= at->sp || cfa - at->sp > TM_FRAME_SPAN_LIMIT)
 		return TM_STACK_BROKEN;
 	if (bpf_probe_read_user(frame, sizeof(frame), (void *)(cfa - sizeof(frame))))
 		return TM_STACK_BROKEN;

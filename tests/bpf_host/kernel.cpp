@@ -240,7 +240,6 @@ extern "C" {
 volatile bool have_task_storage = true;
 volatile bool have_attach_cookie = true;
 volatile __u32 self_tgid = 1;
-volatile bool select_all = false;
 volatile bool tell_children = false;
 volatile bool tell_execs = false;
 
@@ -316,7 +315,6 @@ void set_constants(const Constants& constants) {
   have_task_storage = constants.task_storage;
   have_attach_cookie = constants.attach_cookie;
   self_tgid = constants.self_tgid;
-  select_all = constants.select_all;
   tell_children = constants.tell_children;
   tell_execs = constants.tell_execs;
 }

@@ -140,7 +140,6 @@ struct Constants {
   bool task_storage = true;
   bool attach_cookie = true;
   uint32_t self_tgid = 1;
-  bool select_all = false;
   bool tell_children = false;
   bool tell_execs = false;
 };

@@ -195,32 +195,6 @@ TEST_CASE("news: children of what is traced or watched, no threads, and only whe
   CHECK(trace.counted_only({}));
 }
 
-TEST_CASE("owner: where everybody is wanted, a process is selected at its first event") {
-  Trace trace;
-  set_constants({.select_all = true});
-  Thread stranger(trace.kernel, {.tgid = 300, .tid = 300, .mm = kNewMm}, 0x10000, 0x20000);
-  stranger.malloc(100, 0xa000);
-  REQUIRE(generation(trace, 2).has_value());
-  CHECK(generation(trace, 2)->tgid == 300);
-  CHECK(trace.live() == Totals{100, 1});
-  stranger.malloc(100, 0xb000);
-  CHECK_FALSE(generation(trace, 3).has_value());
-  CHECK(trace.live() == Totals{200, 2});
-  trace.kernel.exit(stranger.task, {.code = 0});
-  CHECK(generation(trace, 2)->life == TM_LIFE_EXITED);
-  CHECK(trace.counted_only({}));
-}
-
-TEST_CASE("owner: where everybody is wanted and there is no room, that is counted") {
-  Trace trace;
-  set_constants({.select_all = true});
-  trace.kernel.table("generations").set_capacity(1);
-  Thread stranger(trace.kernel, {.tgid = 300, .tid = 300, .mm = kNewMm}, 0x10000, 0x20000);
-  stranger.malloc(100, 0xa000);
-  CHECK(trace.total() == Totals{0, 0});
-  CHECK(trace.counted_only({{TM_COUNTER_updates_refused, {2, 0}}}));
-}
-
 TEST_CASE("exit: the last thread ends the generation, its code is kept") {
   Trace trace;
   trace.main.malloc(100, 0xa000);

@@ -28,9 +28,6 @@ struct Mmap2 {
 struct Comm {
   uint32_t pid, tid;
 };
-struct Lost {
-  uint64_t id, count;
-};
 
 // The fixed part of a record, and the text behind it up to its 0.
 template <typename Record>
@@ -93,8 +90,6 @@ void MappingEvents::consume(const MappingListener& listener) {
                        mapped.device_minor, mapped.inode, text});
     } else if (Comm comm; header.type == PERF_RECORD_COMM && take(record, comm, text)) {
       if ((header.misc & PERF_RECORD_MISC_COMM_EXEC) != 0) listener.exec(text);
-    } else if (Lost lost; header.type == PERF_RECORD_LOST && take(record, lost, text)) {
-      lost_ += lost.count;
     }
   }
   std::atomic_ref(control->data_tail).store(head, std::memory_order_release);

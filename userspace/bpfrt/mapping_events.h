@@ -2,7 +2,8 @@
 //
 // MappingEvents: the kernel's own records (perf_event_open(2): PERF_RECORD_COMM and
 // PERF_RECORD_MMAP2) of the executable mappings that a process makes from here on, over its execs.
-// Only what its main thread maps is told. Single-threaded.
+// Only what its main thread maps is told, and not what finds no room: a look at /proc, once a
+// second, has both. Single-threaded.
 #pragma once
 
 #include <sys/types.h>
@@ -42,8 +43,6 @@ class MappingEvents {
   [[nodiscard]] int event_fd() const { return event_.get(); }
   // Tells what came in since, in its order. The listener must not throw.
   void consume(const MappingListener& listener);
-  // Records that found no room.
-  [[nodiscard]] uint64_t lost() const { return lost_; }
 
  private:
   struct Unmap {
@@ -53,7 +52,6 @@ class MappingEvents {
 
   UniqueFd event_;
   std::unique_ptr<std::byte, Unmap> ring_;  // the control page, then the records
-  uint64_t lost_ = 0;
 };
 
 }  // namespace tidemark::bpfrt

@@ -122,9 +122,13 @@ void Collector::hear(model::Pid pid, const std::vector<model::MappingEvent>& eve
 // The n-th exec began the generation behind the n-th of this process; until the sources know of it,
 // what was heard has to wait.
 void Collector::settle_heard() {
+  const auto has_news = [](const auto& heard) {
+    return std::ranges::any_of(heard.second, &Heard::is_news);
+  };
+  if (std::ranges::none_of(heard_, has_news)) return;
+  const auto states = sources_.front()->generations();
+  if (!states) return;
   for (auto& [pid, images] : heard_) {
-    const auto states = sources_.front()->generations();
-    if (!states) return;
     std::size_t exec = 0;
     for (const sources::GenerationState& state : *states) {
       if (state.pid != pid || exec++ == 0) continue;
@@ -153,12 +157,17 @@ std::vector<int> Collector::event_fds() const {
   return fds;
 }
 
-Status Collector::serve(MonotonicTime now) {
+Status Collector::serve_sources() {
   for (const auto& source : sources_) {
     const auto served = source->serve();
     if (!served) return std::unexpected(served.error());
     maps_wanted_ |= *served == sources::Served::kMapsWanted;
   }
+  return {};
+}
+
+Status Collector::serve(MonotonicTime now) {
+  if (auto served = serve_sources(); !served) return served;
   // Nonsense addresses want them all the time; the next tick comes anyway.
   if (!maps_wanted_ || now.ns - refreshed_.ns < kRefreshPauseNs) return {};
   return refresh(now);
@@ -244,7 +253,7 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
 }
 
 Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
-  if (auto served = serve(now); !served) return std::unexpected(served.error());
+  if (auto served = serve_sources(); !served) return std::unexpected(served.error());
   if (auto refreshed = refresh(now); !refreshed) return std::unexpected(refreshed.error());
   now = stopped_.value_or(now);
   model::Snapshot snapshot;

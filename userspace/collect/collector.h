@@ -84,6 +84,7 @@ class Collector {
   [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
   [[nodiscard]] bool is_target(model::Pid pid) const;
   [[nodiscard]] Result<model::Generation> select(model::Pid pid);
+  [[nodiscard]] Status serve_sources();
   void settle_heard();
   void read_resident_sets();
   void note_untraced(std::vector<model::Coverage>& coverage) const;

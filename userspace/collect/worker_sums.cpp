@@ -62,9 +62,9 @@ void sum_workers(model::Snapshot& snapshot, const PlaceOf& place_of) {
   Stacks stacks;
   for (const model::Target& target : snapshot.targets) targets.emplace(target.generation, &target);
   for (const model::Stack& stack : snapshot.stacks) stacks.emplace(stack.id, &stack);
-  std::ranges::sort(snapshot.call_sites, {},
-                    [](const model::CallSite& site) { return model::key_of(site); });
-  std::ranges::stable_sort(snapshot.call_sites, {}, &model::CallSite::owner);
+  std::ranges::sort(snapshot.call_sites, {}, [](const model::CallSite& site) {
+    return std::pair(site.owner, model::key_of(site));
+  });
   std::map<CommonKey, std::size_t> index;
   std::vector<model::CallSite> sums;
   for (const model::CallSite& site : snapshot.call_sites) {

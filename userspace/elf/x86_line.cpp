@@ -158,15 +158,26 @@ Way way_of(const ZydisDecodedInstruction& instruction, const ZydisDecodedOperand
   return slot ? Way::kJumpThroughSlot : Way::kJumpAnywhere;
 }
 
+struct Decoded {
+  ZydisDecodedInstruction instruction;
+  Operands operands;
+};
+
+std::optional<Decoded> decode_full(std::span<const uint8_t> code) {
+  const ZydisDecoder decoder = make_decoder();
+  Decoded decoded;
+  const ZyanStatus status = ZydisDecoderDecodeFull(&decoder, code.data(), code.size(),
+                                                   &decoded.instruction, decoded.operands.data());
+  if (!ZYAN_SUCCESS(status)) return std::nullopt;
+  return decoded;
+}
+
 }  // namespace
 
 std::optional<Step> step(std::span<const uint8_t> code, Vaddr address) {
-  const ZydisDecoder decoder = make_decoder();
-  ZydisDecodedInstruction instruction;
-  Operands operands;
-  const ZyanStatus status =
-      ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &instruction, operands.data());
-  if (!ZYAN_SUCCESS(status)) return std::nullopt;
+  const auto decoded = decode_full(code);
+  if (!decoded) return std::nullopt;
+  const auto& [instruction, operands] = *decoded;
   Step found;
   found.length_bytes = instruction.length;
   found.way = way_of(instruction, operands[0]);
@@ -192,12 +203,9 @@ std::optional<Vaddr> stub_slot(std::span<const uint8_t> code, Vaddr address) {
 }
 
 std::optional<Instruction> decode(std::span<const uint8_t> code) {
-  const ZydisDecoder decoder = make_decoder();
-  ZydisDecodedInstruction instruction;
-  Operands operands;
-  const ZyanStatus status =
-      ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &instruction, operands.data());
-  if (!ZYAN_SUCCESS(status)) return std::nullopt;
+  const auto decoded = decode_full(code);
+  if (!decoded) return std::nullopt;
+  const auto& [instruction, operands] = *decoded;
 
   Instruction meaning;
   meaning.length_bytes = instruction.length;

@@ -126,16 +126,7 @@ void write_ghost_line(Page& page, const MemoryReport& report) {
 
 void write_verdicts(Page& page, const MemoryReport& report, const MemoryTextOptions& options) {
   for (const model::Finding& finding : report.verdicts) {
-    const bool info = finding.severity == model::Severity::kInfo;
-    page.line("");
-    page.labelled(info                                            ? "info"
-                  : finding.severity == model::Severity::kSuspect ? "SUSPECT"
-                                                                  : "CRITICAL",
-                  printable(finding.what), info ? Dress::kPlain : Dress::kBold);
-    page.labelled("", printable(finding.evidence));
-    if (options.explain && !finding.next.empty()) {
-      page.labelled("", "-> " + printable(finding.next));
-    }
+    write_finding(page, finding, options.explain);
   }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/page.h"
 
+#include "report/names.h"
+
 #include <fmt/format.h>
 
 #include "support/strings.h"
@@ -31,6 +33,17 @@ void Page::labelled(std::string_view label, std::string_view text, Dress dress) 
     is_fresh = false;
   }
   line(current, dress);
+}
+
+void write_finding(Page& page, const model::Finding& finding, bool with_next) {
+  const bool info = finding.severity == model::Severity::kInfo;
+  page.line("");
+  page.labelled(info                                            ? "info"
+                : finding.severity == model::Severity::kSuspect ? "SUSPECT"
+                                                                : "CRITICAL",
+                printable(finding.what), info ? Dress::kPlain : Dress::kBold);
+  page.labelled("", printable(finding.evidence));
+  if (with_next && !finding.next.empty()) page.labelled("", "-> " + printable(finding.next));
 }
 
 }  // namespace tidemark::report

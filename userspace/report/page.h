@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "model/finding.h"
+
 namespace tidemark::report {
 
 inline constexpr std::size_t kPageWidth = 100;
@@ -31,6 +33,9 @@ class Page {
   bool color_;
   std::string out_;
 };
+
+// A verdict: what, the evidence below it, and with `with_next` what to do now.
+void write_finding(Page& page, const model::Finding& finding, bool with_next);
 
 [[nodiscard]] inline std::string_view plural(uint64_t count) {
   return count == 1 ? "" : "s";

@@ -159,16 +159,7 @@ void write_verdicts(Page& page, const TraceReport& report, const TextOptions& op
     // The losses stand above already, each with its count.
     if (finding.area == "losses") continue;
     if (++shown > options.top) continue;
-    const bool info = finding.severity == model::Severity::kInfo;
-    page.line("");
-    page.labelled(info                                            ? "info"
-                  : finding.severity == model::Severity::kSuspect ? "SUSPECT"
-                                                                  : "CRITICAL",
-                  printable(finding.what), info ? Dress::kPlain : Dress::kBold);
-    page.labelled("", printable(finding.evidence));
-    if (!finding.next.empty() && finding.next != last_next && options.explain) {
-      page.labelled("", "-> " + printable(finding.next));
-    }
+    write_finding(page, finding, options.explain && finding.next != last_next);
     last_next = finding.next;
   }
   if (shown > options.top) {

@@ -45,7 +45,8 @@ struct HeapAttachments::Points {
   std::map<std::pair<std::string, std::string_view>, Places> entries;
 };
 
-Status HeapAttachments::attach(const model::ProcessImage& image, model::Generation generation) {
+Status HeapAttachments::attach(const model::ProcessImage& image, model::Generation generation,
+                               bool counting) {
   auto plan = plan_heap_probes(image, choice_, finder_);
   if (!plan) return std::unexpected(plan.error());
   if (auto attached = attach_new(image, *plan); !attached) {
@@ -54,6 +55,7 @@ Status HeapAttachments::attach(const model::ProcessImage& image, model::Generati
   note_coverage(*plan);
   note_addresses(image, generation);
   note_files(image, generation);
+  if (counting) ++late_probes_;
   return {};
 }
 
@@ -95,12 +97,12 @@ void HeapAttachments::learn(const model::ProcessImage& image, model::Generation 
                             bool counting) {
   const auto known = looked_into_.find(generation);
   if (known == looked_into_.end() || detached_) return;
-  const std::set<model::FileId> before = known->second;
+  const auto is_new = [before = known->second](const model::Mapping& mapping) {
+    return mapping.executable && mapping.file.inode != 0 && !before.contains(mapping.file);
+  };
+  if (std::ranges::none_of(image.mappings, is_new)) return;
   note_files(image, generation);
-  if (known->second.size() == before.size()) return;
-  const auto plan = plan_files(image, choice_, finder_, [&](const model::Mapping& mapping) {
-    return !before.contains(mapping.file);
-  });
+  const auto plan = plan_files(image, choice_, finder_, is_new);
   const auto attached = plan ? attach_new(image, *plan) : std::unexpected(plan.error());
   if (!attached) {
     add_coverage({fmt::format("libraries loaded later by process {}", image.pid.value),

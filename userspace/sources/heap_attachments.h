@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // HeapAttachments: the probes on the allocators of the traced processes, from plan to links, and
-// over an exec. Holds the keeper of the links, the BPF object's
-// programs and its maps, which must outlive it. Single-threaded.
+// over an exec. Holds the keeper of the links, the BPF object's programs and its maps, which must
+// outlive it. Single-threaded.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,9 @@ class HeapAttachments {
                   const kernel::HeapPlan& plan, SiteChoice choice)
       : keeper_(keeper), object_(object), maps_(maps), plan_(plan), choice_(choice) {}
 
-  // Puts probes on every allocator of the process, or on none.
-  [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
+  // Puts probes on every allocator of the process, or on none. Late if `counting` has begun.
+  [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation,
+                              bool counting);
   // After an exec: probes are on the files that had them already, unless they were lost; the others
   // get theirs. Fails while the new image is still being put together: to be tried again then.
   [[nodiscard]] Status follow(const model::ProcessImage& image, const GenerationState& state);

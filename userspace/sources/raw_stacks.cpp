@@ -9,8 +9,7 @@
 namespace tidemark::sources {
 namespace {
 
-constexpr std::size_t kMostWaiting = 512;         // 8 MiB
-constexpr uint64_t kFrameSpanLimit = 8ull << 20;  // FRAME_SPAN_LIMIT of the walk in BPF
+constexpr std::size_t kMostWaiting = 512;  // 8 MiB
 
 uint64_t mix(uint64_t hash, uint64_t word) {
   hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
@@ -51,7 +50,7 @@ uint32_t step(const tm_raw_stack& raw, const tm_rule& rule, Position& at) {
       by_rule ? base + static_cast<uint64_t>(static_cast<int64_t>(rule.cfa_offset)) : at.fp + 16;
   const int64_t fp_offset = by_rule ? rule.fp_offset : -16;
   const bool saves_fp = !by_rule || rule.saves_fp != 0;
-  if ((cfa & 7) != 0 || cfa <= at.sp || cfa - at.sp > kFrameSpanLimit) return TM_STACK_BROKEN;
+  if ((cfa & 7) != 0 || cfa <= at.sp || cfa - at.sp > TM_FRAME_SPAN_LIMIT) return TM_STACK_BROKEN;
   const auto return_address = word_at(raw, cfa - 8);
   if (!return_address) return TM_STACK_BROKEN;
   if (saves_fp) {

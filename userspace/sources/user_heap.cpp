@@ -54,7 +54,7 @@ class UserHeap final : public Source {
   }
   void learn(model::Generation generation, const model::ProcessImage& image) override {
     rules_->learn(generation, image);
-    attachments_->learn(image, generation, skeleton_->bss->gate_state == TM_GATE_OPEN);
+    attachments_->learn(image, generation, is_counting());
   }
   void release(const GenerationState& state) override { attachments_->release(state); }
   [[nodiscard]] Status forget(model::Generation generation) override;
@@ -73,6 +73,7 @@ class UserHeap final : public Source {
   [[nodiscard]] Result<Collected> collect(const Window& window) const override;
 
  private:
+  [[nodiscard]] bool is_counting() const { return skeleton_->bss->gate_state == TM_GATE_OPEN; }
   void size_maps();
   [[nodiscard]] Status attach_life();
   [[nodiscard]] Status watch();
@@ -92,7 +93,6 @@ class UserHeap final : public Source {
   std::vector<model::Coverage> life_coverage_;
   std::set<model::Generation> forgotten_;
   tm_count dropped_at_exec_{};
-  uint64_t late_targets_ = 0;
   std::vector<News> news_;
   std::optional<bpfrt::RingBuffer> news_ring_;  // last: its callback uses the rest
 };
@@ -192,9 +192,7 @@ Status UserHeap::attach(const model::ProcessImage& target, model::Generation gen
         "another process",
         target.pid.value);
   }
-  auto attached = attachments_->attach(target, generation);
-  if (attached && skeleton_->bss->gate_state == TM_GATE_OPEN) ++late_targets_;
-  return attached;
+  return attachments_->attach(target, generation, is_counting());
 }
 
 Status UserHeap::forget(model::Generation generation) {
@@ -261,7 +259,7 @@ Result<CounterValues> UserHeap::read_counters() const {
   }
   values[TM_COUNTER_dropped_at_exec] = dropped_at_exec_;
   values[TM_COUNTER_replaced_code].count = rules_->replaced_code();
-  values[TM_COUNTER_late_probes].count = attachments_->late_probes() + late_targets_;
+  values[TM_COUNTER_late_probes].count = attachments_->late_probes();
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton_->obj) {
     const auto misses = bpfrt::program_misses(each);

@@ -25,4 +25,10 @@ std::string_view next_word(std::string_view& text) {
   return word;
 }
 
+std::optional<uint64_t> parse_kibibytes(std::string_view text) {
+  const auto number = parse_number<uint64_t>(next_word(text));
+  if (!number || *number > UINT64_MAX / 1024) return std::nullopt;
+  return *number * 1024;
+}
+
 }  // namespace tidemark

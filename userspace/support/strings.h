@@ -4,6 +4,7 @@
 #pragma once
 
 #include <charconv>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -18,6 +19,9 @@ template <typename T>
   if (error != std::errc{} || rest != end) return std::nullopt;
   return value;
 }
+
+// "12 kB", as in /proc: the number of bytes.
+[[nodiscard]] std::optional<uint64_t> parse_kibibytes(std::string_view text);
 
 [[nodiscard]] std::string_view trim(std::string_view text);
 

@@ -11,9 +11,8 @@
 #include <set>
 #include <thread>
 
-#include "support/file.h"
-#include "support/strings.h"
 #include "support/unique_fd.h"
+#include "system/process_list.h"
 
 namespace tidemark::system {
 namespace {
@@ -47,23 +46,6 @@ class NamespaceList {
 };
 
 }  // namespace
-
-std::vector<model::Pid> list_pids() {
-  std::vector<model::Pid> pids;
-  std::error_code error;
-  for (std::filesystem::directory_iterator at("/proc", error), end; !error && at != end;
-       at.increment(error)) {
-    const std::string name = at->path().filename().string();
-    if (const auto pid = parse_number<int32_t>(name)) pids.push_back(model::Pid{*pid});
-  }
-  std::ranges::sort(pids);
-  return pids;
-}
-
-std::string read_comm(model::Pid pid) {
-  const auto text = read_file(fmt::format("/proc/{}/comm", pid.value));
-  return text ? std::string(trim(text->substr(0, text->find('\n')))) : std::string();
-}
 
 std::vector<Namespace> list_namespaces(NamespaceKind kind) {
   NamespaceList list;

@@ -34,9 +34,4 @@ struct Namespace {
 // the caller's, so use /proc/thread-self there. Not for mount namespaces, which threads share.
 [[nodiscard]] Status run_inside(const Namespace& where, const std::function<void()>& work);
 
-// The processes of /proc, ascending.
-[[nodiscard]] std::vector<model::Pid> list_pids();
-// As its thread group leader is called; empty when it has gone.
-[[nodiscard]] std::string read_comm(model::Pid pid);
-
 }  // namespace tidemark::system

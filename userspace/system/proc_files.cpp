@@ -19,9 +19,9 @@
 #include "support/unique_fd.h"
 #include "system/fdinfo.h"
 #include "system/file_systems.h"
-#include "system/namespaces.h"
 #include "system/owners.h"
 #include "system/process.h"
+#include "system/process_list.h"
 
 namespace tidemark::system {
 namespace {

@@ -37,12 +37,6 @@ std::string read_exe(model::Pid pid) {
   return length > 0 ? std::string(target.data(), static_cast<std::size_t>(length)) : std::string();
 }
 
-std::optional<uint64_t> kibibytes(std::string_view value) {
-  const auto number = parse_number<uint64_t>(next_word(value));
-  if (!number) return std::nullopt;
-  return *number * 1024;
-}
-
 }  // namespace
 
 std::optional<model::Mapping> parse_mapping(std::string_view line) {
@@ -89,7 +83,7 @@ ProcessStatus parse_status(std::string_view text) {
     if (key == "Threads") status.threads = parse_number<uint32_t>(value).value_or(0);
     if (key == "Seccomp") status.under_seccomp = value != "0";
     if (key == "VmSize") status.has_memory = true;
-    if (key == "RssAnon") status.rss_anon_bytes = kibibytes(value);
+    if (key == "RssAnon") status.rss_anon_bytes = parse_kibibytes(value);
   });
   return status;
 }

@@ -12,10 +12,6 @@ namespace {
 
 constexpr uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD of include/linux/sched.h
 
-void skip_words(std::string_view& text, int count) {
-  for (int word = 0; word < count; ++word) (void)next_word(text);
-}
-
 }  // namespace
 
 // The name may hold blanks and parentheses: the last one ends it.
@@ -79,15 +75,28 @@ std::optional<model::ProcessEntry> read_entry(model::Pid pid) {
   return entry;
 }
 
+std::vector<model::Pid> list_pids() {
+  std::vector<model::Pid> pids;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at("/proc", error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (const auto pid = parse_number<int32_t>(name)) pids.push_back(model::Pid{*pid});
+  }
+  std::ranges::sort(pids);
+  return pids;
+}
+
+std::string read_comm(model::Pid pid) {
+  const auto text = read_file(fmt::format("/proc/{}/comm", pid.value));
+  return text ? std::string(trim(text->substr(0, text->find('\n')))) : std::string();
+}
+
 std::vector<model::ProcessEntry> list_processes() {
   std::vector<model::ProcessEntry> entries;
-  std::error_code error;
-  for (const auto& directory : std::filesystem::directory_iterator("/proc", error)) {
-    const auto number = parse_number<int32_t>(directory.path().filename().native());
-    if (!number) continue;
-    if (auto entry = read_entry(model::Pid{*number})) entries.push_back(*std::move(entry));
+  for (const model::Pid pid : list_pids()) {
+    if (auto entry = read_entry(pid)) entries.push_back(*std::move(entry));
   }
-  std::ranges::sort(entries, {}, &model::ProcessEntry::pid);
   return entries;
 }
 

@@ -20,6 +20,10 @@ namespace tidemark::system {
 // Where cgroup hierarchies are mounted, out of /proc/self/mountinfo.
 [[nodiscard]] std::vector<std::string> parse_cgroup_mounts(std::string_view text);
 
+// The processes of /proc, ascending.
+[[nodiscard]] std::vector<model::Pid> list_pids();
+// As its thread group leader is called; empty when it has gone.
+[[nodiscard]] std::string read_comm(model::Pid pid);
 [[nodiscard]] std::optional<model::ProcessEntry> read_entry(model::Pid pid);
 // Ascending by pid.
 [[nodiscard]] std::vector<model::ProcessEntry> list_processes();

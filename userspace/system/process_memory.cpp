@@ -17,12 +17,6 @@ constexpr uint64_t kSmallestStack = 16384;             // PTHREAD_STACK_MIN on x
 constexpr uint64_t kManyThreads = 8;
 constexpr uint64_t kMuchAddressSpace = uint64_t{2} << 30;
 
-std::optional<uint64_t> kibibytes(std::string_view value) {
-  const auto number = parse_number<uint64_t>(next_word(value));
-  if (!number || *number > UINT64_MAX / 1024) return std::nullopt;
-  return *number * 1024;
-}
-
 std::pair<std::string_view, std::string_view> split_field(std::string_view line) {
   const auto colon = line.find(':');
   if (colon == std::string_view::npos) return {};
@@ -49,8 +43,8 @@ std::optional<model::MemoryMapping> parse_head(std::string_view line) {
 
 void add_smaps_line(model::MemoryMapping& mapping, std::string_view line) {
   const auto [key, value] = split_field(line);
-  if (key == "Rss") mapping.rss_bytes = kibibytes(value);
-  if (key == "Swap") mapping.swap_bytes = kibibytes(value);
+  if (key == "Rss") mapping.rss_bytes = parse_kibibytes(value);
+  if (key == "Swap") mapping.swap_bytes = parse_kibibytes(value);
   if (key != "VmFlags") return;
   std::string_view rest = value;
   for (auto flag = next_word(rest); !flag.empty(); flag = next_word(rest)) {
@@ -138,13 +132,13 @@ Result<std::optional<model::ProcessMemory>> parse_memory_status(std::string_view
   for_each_line(text, [&](std::string_view line) {
     const auto [key, value] = split_field(line);
     if (key == "Name") process.comm = value;
-    if (key == "VmSize") size = kibibytes(value);
-    if (key == "VmRSS") rss = kibibytes(value);
-    if (key == "RssAnon") process.rss_anon_bytes = kibibytes(value);
-    if (key == "RssFile") process.rss_file_bytes = kibibytes(value);
-    if (key == "RssShmem") process.rss_shmem_bytes = kibibytes(value);
-    if (key == "VmSwap") process.swap_bytes = kibibytes(value);
-    if (key == "VmPTE") process.page_table_bytes = kibibytes(value);
+    if (key == "VmSize") size = parse_kibibytes(value);
+    if (key == "VmRSS") rss = parse_kibibytes(value);
+    if (key == "RssAnon") process.rss_anon_bytes = parse_kibibytes(value);
+    if (key == "RssFile") process.rss_file_bytes = parse_kibibytes(value);
+    if (key == "RssShmem") process.rss_shmem_bytes = parse_kibibytes(value);
+    if (key == "VmSwap") process.swap_bytes = parse_kibibytes(value);
+    if (key == "VmPTE") process.page_table_bytes = parse_kibibytes(value);
     if (key == "Threads") threads = parse_number<uint64_t>(value);
   });
   if (!threads) return fail("/proc/PID/status is cut off: no Threads");
@@ -173,11 +167,11 @@ Result<ProportionalSize> parse_proportional_size(std::string_view text) {
   for_each_line(text, [&](std::string_view line) {
     const auto [key, value] = split_field(line);
     if (key == "Pss") {
-      size.pss_bytes += kibibytes(value).value_or(0);
+      size.pss_bytes += parse_kibibytes(value).value_or(0);
       any = true;
     }
     if (key == "Private_Clean" || key == "Private_Dirty") {
-      size.uss_bytes += kibibytes(value).value_or(0);
+      size.uss_bytes += parse_kibibytes(value).value_or(0);
     }
   });
   if (!any) return fail("smaps_rollup holds no Pss");

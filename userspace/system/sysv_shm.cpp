@@ -8,6 +8,7 @@
 #include "support/file.h"
 #include "support/strings.h"
 #include "system/namespaces.h"
+#include "system/process_list.h"
 
 namespace tidemark::system {
 namespace {
