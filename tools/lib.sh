@@ -98,10 +98,21 @@ without_services() {
   return $status
 }
 
-build() {
-  progress "building in ${build_dir#"$root_dir"/} (a minute the first time)"
+configure() {
+  progress "building in ${build_dir#"$root_dir"/} (some minutes the first time)"
   quietly cmake -G Ninja -S "$root_dir" -B "$build_dir" "$@"
+}
+
+# build [CMAKE OPTION...]: everything, the tests too.
+build() {
+  configure "$@"
   quietly cmake --build "$build_dir"
+}
+
+# build_only TARGET...
+build_only() {
+  configure
+  quietly cmake --build "$build_dir" --target "$@"
 }
 
 # What tracing needs of a machine, one clear line for what is not there.
