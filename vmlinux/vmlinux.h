@@ -50,16 +50,25 @@ struct signal_struct {
 
 struct mm_struct {
   unsigned long start_stack;
+  unsigned long brk;
 };
 
-struct mm_struct;
+struct thread_info {
+#if defined(__TARGET_ARCH_x86)
+  u32 status;
+#endif
+};
+
+struct nsproxy;
 
 struct task_struct {
+  struct thread_info thread_info;
   int pid;
   int tgid;
   int exit_code;
   struct mm_struct* mm;
   struct signal_struct* signal;
+  struct nsproxy* nsproxy;
   struct task_struct* group_leader;
   char comm[16];
 };
@@ -296,6 +305,42 @@ struct rb_node {
 
 struct rb_root_cached {
   struct rb_node* rb_leftmost;
+};
+
+/* System V shared memory. */
+
+struct xa_node {
+  unsigned char shift;
+  void* slots[64];
+};
+
+struct xarray {
+  void* xa_head;
+};
+
+struct idr {
+  struct xarray idr_rt;
+};
+
+struct kern_ipc_perm {
+  int id;
+};
+
+struct shmid_kernel {
+  struct kern_ipc_perm shm_perm;
+  unsigned long shm_segsz;
+};
+
+struct ipc_ids {
+  struct idr ipcs_idr;
+};
+
+struct ipc_namespace {
+  struct ipc_ids ids[3];
+};
+
+struct nsproxy {
+  struct ipc_namespace* ipc_ns;
 };
 
 #pragma clang attribute pop

@@ -65,11 +65,13 @@ static __always_inline u64 current_mm(void)
 #if defined(__TARGET_ARCH_x86)
 /* The return address lies on the stack: call pushed it, ret takes it. */
 #define CALL_PUSHES_RETURN_ADDRESS 1
+#define USER_PC(ctx)		   ((ctx)->ip)
 #define USER_FP(ctx)		   ((ctx)->bp)
 #define USER_SP(ctx)		   ((ctx)->sp)
 #define USER_LINK(ctx)		   0UL
 #elif defined(__TARGET_ARCH_arm64)
 #define CALL_PUSHES_RETURN_ADDRESS 0
+#define USER_PC(ctx)		   (((struct user_pt_regs *)(ctx))->pc)
 #define USER_FP(ctx)		   (((struct user_pt_regs *)(ctx))->regs[29])
 #define USER_SP(ctx)		   (((struct user_pt_regs *)(ctx))->sp)
 #define USER_LINK(ctx)		   (((struct user_pt_regs *)(ctx))->regs[30])

@@ -44,7 +44,8 @@ static __noinline int request_rule(u64 pc, u32 owner)
 
 /*
  * One step outwards. By the rule of `pc` where there is one, else along the frame pointer.
- * TM_STACK_DEPTH_LIMIT: there is a caller, the walk goes on.
+ * TM_STACK_DEPTH_LIMIT: there is a caller, the walk goes on. A step whose rule is yet to come is a
+ * guess.
  */
 static __always_inline u32 step(struct position *at, u32 owner, u32 *guessed)
 {
@@ -151,41 +152,6 @@ static __always_inline u64 walk_user_stack(struct thread_state *thread)
 		thread->stack.end = TM_STACK_GUESSED;
 	hash = mix(thread->walk.hash, thread->stack.end);
 	return hash ? hash : 1;
-}
-
-/*
- * Hands the stack as it lies in memory to userspace. Returns an id that no other stack has, or 0
- * where that can't be done.
- */
-static __noinline u64 hand_over_stack(const struct position *from, u32 owner)
-{
-	struct tm_raw_stack *raw;
-	u32 filled = 0;
-	u64 id;
-
-	if (!from || raw_stacks_left == 0 || (s32)raw_stacks_left < 0)
-		return 0;
-	raw = bpf_ringbuf_reserve(&raw_stacks, sizeof(*raw), 0);
-	if (!raw)
-		return 0;
-	__sync_fetch_and_add(&raw_stacks_left, -1);
-	/* The end of a stack is not known: as much as can be read, to 128 bytes. */
-	for (u32 part = TM_RAW_STACK_FIRST_PART; part >= TM_RAW_STACK_LAST_PART; part /= 2) {
-		if (filled > TM_RAW_STACK_BYTES - part)
-			break;
-		if (bpf_probe_read_user(raw->bytes + filled, part, (void *)(from->sp + filled)) ==
-		    0)
-			filled += part;
-	}
-	id = mix(mix(bpf_ktime_get_ns(), from->sp), bpf_get_current_pid_tgid()) | 1;
-	raw->id = id;
-	raw->pc = from->pc;
-	raw->sp = from->sp;
-	raw->fp = from->fp;
-	raw->owner = owner;
-	raw->size_bytes = filled;
-	bpf_ringbuf_submit(raw, 0);
-	return id;
 }
 
 /* Keeps `stack` under its id. The size is the block's, for the loss counter. Returns the id, or 0

@@ -7,6 +7,7 @@
 #define TIDEMARK_THREAD_BPF_H
 
 #include "maps.bpf.h"
+#include "../abi/mapping.h"
 
 /* Where a call leaves the address of the new block. */
 enum call_shape {
@@ -48,7 +49,11 @@ struct thread_state {
 	u8 site_lost;
 	u8 bare; /* no return probe on the pending call: its return instructions are probed */
 	u8 unused[5];
+	u32 syscall; /* the last followed one: its number and 1 more, SYSCALL_DONE at its exit */
+	u32 copies;  /* of mapping_enter or mapping_exit that ran in this event, a bit each */
 	struct walk walk;
+	struct tm_mapping_record
+		record; /* of the system call whose stack is put together behind it */
 	struct tm_stack stack;
 };
 
@@ -86,6 +91,18 @@ static __always_inline struct thread_state *running_thread(bool create)
 		return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL,
 					    create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	return thread_by_tid(create);
+}
+
+/*
+ * Does the slot of the pending call's return address still hold what was put there? Of a call with
+ * a return probe that is a trampoline. A bare call's slot holds the return address itself, or the
+ * trampoline of the function that it jumped to at its end.
+ */
+static __always_inline bool return_is_to_come(const struct thread_state *thread)
+{
+	if (thread->bare && return_is_unchanged(thread->sp, thread->caller))
+		return true;
+	return return_is_pending(thread->sp);
 }
 
 static __always_inline void forget_thread(u32 tid)

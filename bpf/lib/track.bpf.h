@@ -13,6 +13,7 @@
 #define TIDEMARK_TRACK_BPF_H
 
 #include "filter.bpf.h"
+#include "raw_stack.bpf.h"
 #include "stack.bpf.h"
 #include "thread.bpf.h"
 
@@ -127,20 +128,17 @@ static __always_inline void restore_old_block(struct thread_state *thread)
 
 /*
  * Is the pending call still to return, now that another one begins? Not if this one lies further
- * out on the same stack, nor if something else than a trampoline stands in the pending call's slot:
- * then it was left without a return (longjmp). A bare call's slot holds the return address itself,
- * or the trampoline of the function that it jumped to at its end; entered anew at the same depth,
- * it has been left.
+ * out on the same stack, nor if something else stands in the slot of its return address: then it
+ * was left without a return (longjmp). A bare call that is entered anew at the same depth has been
+ * left.
  */
 static __always_inline bool still_pending(const struct thread_state *thread, u64 sp, u32 probe)
 {
 	if (sp > thread->sp && sp - thread->sp < STACK_SPAN_LIMIT)
 		return false;
-	if (!thread->bare)
-		return return_is_pending(thread->sp);
-	if (sp == thread->sp && probe == thread->probe)
+	if (thread->bare && sp == thread->sp && probe == thread->probe)
 		return false;
-	return return_is_unchanged(thread->sp, thread->caller) || return_is_pending(thread->sp);
+	return return_is_to_come(thread);
 }
 
 /*

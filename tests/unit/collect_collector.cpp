@@ -129,6 +129,11 @@ struct World {
       if (found == processes.end()) return std::nullopt;
       return found->second.rss_bytes;
     };
+    readers.resident = [](Pid, std::span<const model::AddressRange> ranges) {
+      model::Resident sum{.bytes = 0, .anonymous_bytes = 100};
+      for (const model::AddressRange& range : ranges) sum.bytes += range.end - range.start;
+      return std::optional(sum);
+    };
     return {std::move(made), std::move(readers),
             [this](Generation generation, const model::ProcessImage& image) {
               told.emplace_back(generation, image.comm);
@@ -266,6 +271,60 @@ TEST_CASE("collector: a generation that came and went between two looks is forgo
   REQUIRE(collector.refresh({1500}).has_value());
   CHECK(world.script.forgotten == std::multiset<Generation>{Generation{1}, Generation{2}});
   CHECK(world.script.learned.count(Generation{2}) == 0);
+}
+
+TEST_CASE("collector: what is in memory of mappings is looked up while their process runs") {
+  World world;
+  world.processes = {{Pid{100}, {"server", 4096}}};
+  model::CallSite mapping;
+  mapping.kind = model::Kind::kMapping;
+  mapping.owner = Generation{1};
+  mapping.total_bytes = 0x3000;
+  mapping.total_count = 1;
+  mapping.ranges = {{0x1000, 0x2000}, {0x5000, 0x7000}};
+  model::CallSite huge = mapping;
+  huge.stack = {9};
+  huge.ranges = {{0, uint64_t{1} << 46}};
+  model::CallSite empty = mapping;
+  empty.stack = {10};
+  empty.ranges = {};
+  world.script.collected.call_sites = {mapping, huge, empty};
+  world.script.collected.apart = {mapping};
+  auto collector = world.collector();
+  REQUIRE(collector.add_target(Pid{100}).has_value());
+  SUBCASE("it runs") {
+    const auto snapshot = taken(collector, 1000);
+    REQUIRE(snapshot.call_sites.size() == 3);
+    for (const auto& site : snapshot.call_sites) {
+      CHECK(site.ranges.empty());
+      if (site.stack == model::StackId{9}) CHECK_FALSE(site.resident.has_value());
+      if (site.stack == model::StackId{10}) CHECK(site.resident == model::Resident{});
+      if (site.stack == model::kStackLost) CHECK(site.resident == model::Resident{0x3000, 100});
+    }
+    CHECK(snapshot.apart.at(0).resident == model::Resident{0x3000, 100});
+  }
+  SUBCASE("it is gone") {
+    world.end(0, Life::kExited, 0);
+    const auto snapshot = taken(collector, 1000);
+    CHECK_FALSE(snapshot.apart.at(0).resident.has_value());
+  }
+}
+
+TEST_CASE("collector: counters of several sources are added up") {
+  World world;
+  world.processes = {{Pid{100}, {"server", 4096}}};
+  model::Counter counter;
+  counter.name = "lost";
+  counter.count = 2;
+  counter.bytes = 20;
+  world.script.collected.counters = {counter};
+  world.second_script.collected.counters = {counter};
+  auto collector = world.collector(2);
+  REQUIRE(collector.add_target(Pid{100}).has_value());
+  const auto snapshot = taken(collector, 1000);
+  REQUIRE(snapshot.counters.size() == 1);
+  CHECK(snapshot.counters[0].count == 4);
+  CHECK(snapshot.counters[0].bytes == 40u);
 }
 
 // A second capability has generations of its own to forget.

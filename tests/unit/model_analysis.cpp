@@ -187,6 +187,34 @@ TEST_CASE("analysis: losses are said with how far they may reach") {
       "no room; live figures may be off by up to 1,200 blocks (4.0 KiB), in all or per call site");
 }
 
+TEST_CASE("analysis: mappings weigh what is in memory of them") {
+  CallSite leak = site_of(7, {250, 251, 249, 250}, 1020);
+  CallSite pool = site_of(8, {0, 96, 0, 0}, 96);
+  pool.kind = Kind::kMapping;
+  pool.allocator = "mmap";
+  pool.total_bytes = 96 * (uint64_t{32} << 20);
+  pool.freed_bytes = 0;
+  // As address space the pool would hide the leak.
+  CHECK(stacks_with(Severity::kSuspect, snapshot_of({leak, pool})) == Stacks{});
+  pool.resident = Resident{.bytes = 96 * 8192, .anonymous_bytes = 96 * 8192};
+  const auto findings = analyse(snapshot_of({leak, pool}), {});
+  REQUIRE(findings.size() == 2);
+  CHECK(findings[0].site->stack == StackId{7});
+  CHECK(findings[0].severity == Severity::kSuspect);
+  CHECK(findings[1].what ==
+        "mapped 3.0 GiB of address space in 96 mappings in one burst and keeps them: a cache or a "
+        "warm-up?");
+}
+
+TEST_CASE("analysis: a leak of mappings is one of mappings") {
+  CallSite site = site_of(7, {20, 20, 20, 20}, 80);
+  site.kind = Kind::kMapping;
+  const auto findings = analyse(snapshot_of({site}), {});
+  REQUIRE(findings.size() == 1);
+  CHECK(findings[0].area == "mapping");
+  CHECK(findings[0].what == "keeps what it maps: 20.0 KiB of address space in 80 mappings live");
+}
+
 TEST_CASE("analysis: a silent target is said, with the growth that nobody explains") {
   Snapshot snapshot = snapshot_of({});
   snapshot.targets[0].allocators[0].hits = 0;
@@ -195,11 +223,22 @@ TEST_CASE("analysis: a silent target is said, with the growth that nobody explai
   const auto findings = analyse(snapshot, {});
   const Finding* finding = find_area(findings, "coverage");
   REQUIRE(finding != nullptr);
-  CHECK(finding->what == "no allocation seen in server (pid 4711)");
+  CHECK(finding->what == "no allocator call seen in server (pid 4711)");
   CHECK(finding->evidence ==
         "10 probes on 1 allocator, 0 hits in 10.0 s, while RssAnon grew by 3.0 MiB: it allocates "
         "by other ways");
   CHECK(finding->next == "tidemark doctor -p 4711");
+}
+
+// A pool on top of mmap.
+TEST_CASE("analysis: a target that only maps is silent as well") {
+  CallSite mapping = site_of(7, {1, 0, 0, 0}, 1);
+  mapping.kind = Kind::kMapping;
+  Snapshot snapshot = snapshot_of({mapping});
+  snapshot.targets[0].allocators[0].hits = 0;
+  CHECK(find_area(analyse(snapshot, {}), "coverage") != nullptr);
+  snapshot.call_sites[0].kind = Kind::kHeap;
+  CHECK(find_area(analyse(snapshot, {}), "coverage") == nullptr);
 }
 
 TEST_CASE("analysis: two generations of one pid mean exec") {

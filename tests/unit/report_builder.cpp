@@ -175,6 +175,61 @@ TEST_CASE("builder: stack id 0 is a lost stack, and nobody is asked for its name
   CHECK(report.call_sites[0].frames.empty());
 }
 
+TEST_CASE("builder: of mappings only what is in memory explains growth") {
+  model::CallSite stacks = site_of(1, 9, 40, 0);
+  stacks.kind = model::Kind::kMapping;
+  stacks.allocator = "mmap";
+  stacks.purpose = model::Purpose::kThreadStack;
+  stacks.resident = model::Resident{.bytes = 700, .anonymous_bytes = 600};
+  auto snapshot = snapshot_of({site_of(1, 5, 80, 0), stacks});
+  const TraceReport report = build(snapshot);
+  CHECK(report.totals.live_bytes == 12'000);
+  CHECK(report.mappings.live_bytes == 4000);
+  CHECK(report.mappings.live_count == 40);
+  CHECK(report.mappings.resident_bytes == 700u);
+  CHECK(report.explains.tracked_growth_bytes == 8600);
+  CHECK(report.explains.ratio.value() == doctest::Approx(0.86));
+  CHECK(report.call_sites[1].purpose == model::Purpose::kThreadStack);
+  // What is not known makes no ratio.
+  snapshot.call_sites[1].resident.reset();
+  CHECK_FALSE(build(snapshot).mappings.resident_bytes.has_value());
+  CHECK_FALSE(build(snapshot).explains.ratio.has_value());
+}
+
+TEST_CASE("builder: mappings have no more room than their bytes") {
+  model::CallSite block = site_of(1, 5, 80, 0);
+  block.live_usable_bytes = 9000;
+  model::CallSite mapping = site_of(1, 9, 40, 0);
+  mapping.kind = model::Kind::kMapping;
+  auto snapshot = snapshot_of({block, mapping});
+  CHECK(build(snapshot).totals.live_usable_bytes == 13'000u);
+  CHECK_FALSE(build(snapshot).call_sites[1].live_usable_bytes.has_value());
+  snapshot.call_sites[0].live_usable_bytes.reset();
+  CHECK_FALSE(build(snapshot).totals.live_usable_bytes.has_value());
+}
+
+TEST_CASE("builder: the heap's own mappings are in no sum") {
+  auto snapshot = snapshot_of({site_of(1, 5, 80, 0)});
+  for (const auto purpose :
+       {model::Purpose::kHeapBacking, model::Purpose::kLoader, model::Purpose::kHeapBacking}) {
+    model::CallSite apart = site_of(1, 0, 4, 1);
+    apart.kind = model::Kind::kMapping;
+    apart.purpose = purpose;
+    apart.resident = model::Resident{.bytes = 50, .anonymous_bytes = 50};
+    snapshot.apart.push_back(apart);
+  }
+  const TraceReport report = build(snapshot);
+  CHECK(report.totals.live_bytes == 8000);
+  CHECK(report.mappings.live_bytes == 0);
+  REQUIRE(report.apart.size() == 2);
+  CHECK(report.apart[0].purpose == model::Purpose::kHeapBacking);
+  CHECK(report.apart[0].live_bytes == 600);
+  CHECK(report.apart[0].live_count == 6);
+  CHECK(report.apart[0].total_count == 8);
+  CHECK(report.apart[0].resident_bytes == 100u);
+  CHECK(report.apart[1].purpose == model::Purpose::kLoader);
+}
+
 TEST_CASE("builder: explains tracked growth against the growth of the resident set") {
   model::Snapshot snapshot = snapshot_of({site_of(1, 5, 80, 0)});
   CHECK(build(snapshot).explains.rss_anon_growth_bytes == 10'000);

@@ -35,7 +35,7 @@ TEST_CASE("json: all fields of the contract are there, in its order") {
   const Json document = Json::parse(write_as("json", steady_report()));
   CHECK(keys_of(document) == Keys{"schema", "tool_version", "kernel_release", "started_unix_ns",
                                   "duration_ns", "mode", "targets", "coverage", "losses", "notes",
-                                  "totals", "explains", "verdicts", "call_sites"});
+                                  "totals", "apart", "explains", "verdicts", "call_sites"});
   CHECK(document["schema"] == "tidemark.trace/1");
   CHECK(keys_of(document["mode"]) ==
         Keys{"exact", "sampling_interval_bytes", "budget_percent", "duty_ratio"});
@@ -47,16 +47,17 @@ TEST_CASE("json: all fields of the contract are there, in its order") {
   CHECK(keys_of(document["coverage"][0]) == Keys{"hook", "state", "reason"});
   CHECK(keys_of(document["losses"][0]) == Keys{"counter", "count", "bytes", "meaning"});
   CHECK(keys_of(document["notes"][0]) == Keys{"counter", "count", "meaning"});
-  CHECK(keys_of(document["totals"]) == Keys{"live_bytes", "live_usable_bytes", "live_count",
-                                            "total_bytes", "total_count", "freed_count",
-                                            "unmatched_frees"});
+  CHECK(keys_of(document["totals"]) ==
+        Keys{"live_bytes", "live_usable_bytes", "live_count", "total_bytes", "total_count",
+             "freed_count", "unmatched_frees", "mapping_live_bytes", "mapping_resident_bytes"});
   CHECK(keys_of(document["explains"]) ==
         Keys{"tracked_growth_bytes", "rss_anon_growth_bytes", "ratio"});
   CHECK(keys_of(document["verdicts"][0]) == Keys{"severity", "area", "what", "evidence", "next"});
   CHECK(keys_of(document["call_sites"][0]) ==
         Keys{"kind", "pid", "comm", "live_bytes", "live_usable_bytes", "live_count",
              "live_bytes_error", "total_bytes", "total_count", "oldest_age_ns", "youngest_age_ns",
-             "allocator", "cache", "aliases", "order", "stack", "frames"});
+             "allocator", "purpose", "resident_bytes", "cache", "aliases", "order", "stack",
+             "frames"});
   CHECK(keys_of(document["call_sites"][0]["frames"][0]) ==
         Keys{"address", "module", "build_id", "offset", "function", "function_offset", "file",
              "line", "inlined"});

@@ -52,7 +52,9 @@ struct Copy {
       return found->second;
     };
   }
-  [[nodiscard]] sources::WalkedStack walked() const { return sources::walk(*raw, rule_of()); }
+  [[nodiscard]] sources::WalkedStack walked() const {
+    return sources::walk(sources::copy_of(*raw), rule_of());
+  }
 };
 
 }  // namespace

@@ -27,6 +27,7 @@
 #include "support/clock.h"
 #include "support/file.h"
 #include "symbolize/process_symbolizer.h"
+#include "system/pagemap.h"
 #include "system/process.h"
 #include "system/process_list.h"
 
@@ -87,21 +88,14 @@ sources::Watch watch_for(const model::Selection& selection) {
   return watch;
 }
 
-Result<std::vector<std::unique_ptr<sources::Source>>> open_sources(
-    const kernel::Facts& facts, const TraceOptions& options, const model::Selection& selection) {
+sources::Settings settings_for(const TraceOptions& options, const model::Selection& selection) {
   sources::Settings settings;
   settings.limits.max_blocks = options.max_blocks;
   settings.limits.max_stacks = options.max_stacks;
   if (selection.is_group()) settings.limits.max_targets = kMostInGroup;
   if (options.probe_at_entry) settings.sites = sources::SiteChoice::kEntry;
   settings.watch = watch_for(selection);
-  std::vector<std::unique_ptr<sources::Source>> opened;
-  for (const sources::SourceRow& row : sources::registry()) {
-    auto source = row.open(facts, settings);
-    if (!source) return std::unexpected(source.error());
-    opened.push_back(std::move(*source));
-  }
-  return opened;
+  return settings;
 }
 
 // A person's mistake is told before anything is loaded.
@@ -144,9 +138,10 @@ Status Tracer::attach() {
 }
 
 Status Tracer::open_collector() {
-  auto opened = open_sources(facts_, options_, selection_);
+  auto opened = sources::open_sources(facts_, settings_for(options_, selection_));
   if (!opened) return std::unexpected(opened.error());
-  collect::Readers readers{system::read_process, system::read_rss_anon_bytes, {}, {}};
+  collect::Readers readers{
+      system::read_process, system::read_rss_anon_bytes, system::read_resident, {}, {}};
   if (!facts_.seccomp_returns.present) {
     readers.may_probe = [this](model::Pid pid) -> Status {
       if (!system::is_under_seccomp(pid)) return {};

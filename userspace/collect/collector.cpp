@@ -2,6 +2,7 @@
 #include "collect/collector.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace tidemark::collect {
@@ -10,12 +11,26 @@ namespace {
 // Between two readings of the maps that were asked for by addresses we do not know.
 constexpr uint64_t kRefreshPauseNs = 20'000'000;
 constexpr uint64_t kRefreshEveryNs = 1'000'000'000;
+constexpr uint64_t kMostLookedAtBytes = uint64_t{64} << 30;
 
 using Life = sources::GenerationState::Life;
 
 template <typename T>
 void append(std::vector<T>& into, std::vector<T> from) {
   std::ranges::move(from, std::back_inserter(into));
+}
+
+// Each source counts some of them.
+void add_counters(std::vector<model::Counter>& into, std::vector<model::Counter> from) {
+  for (model::Counter& counter : from) {
+    const auto same = std::ranges::find(into, counter.name, &model::Counter::name);
+    if (same == into.end()) {
+      into.push_back(std::move(counter));
+    } else {
+      same->count += counter.count;
+      if (counter.bytes) same->bytes = same->bytes.value_or(0) + *counter.bytes;
+    }
+  }
 }
 
 }  // namespace
@@ -194,8 +209,10 @@ Status Collector::refresh(MonotonicTime now) {
   // What every source is told of is what was known before the first of them was asked.
   std::map<model::Generation, bool> running_before;
   for (const auto& [generation, known] : known_) running_before[generation] = known.running;
+  std::set<model::Generation> forgotten;
   for (const auto& source : sources_) {
-    if (auto refreshed = refresh_from(*source, running_before); !refreshed) return refreshed;
+    auto refreshed = refresh_from(*source, running_before, forgotten);
+    if (!refreshed) return refreshed;
   }
   return {};
 }
@@ -203,7 +220,8 @@ Status Collector::refresh(MonotonicTime now) {
 // Each image is read between two looks at the generations: one that was replaced meanwhile (exec)
 // is of no use.
 Status Collector::refresh_from(sources::Source& source,
-                               const std::map<model::Generation, bool>& running_before) {
+                               const std::map<model::Generation, bool>& running_before,
+                               std::set<model::Generation>& forgotten) {
   const auto before = source.generations();
   if (!before) return std::unexpected(before.error());
   std::map<model::Generation, model::ProcessImage> images;
@@ -218,8 +236,12 @@ Status Collector::refresh_from(sources::Source& source,
   for (const sources::GenerationState& state : *states) {
     const auto known_before = running_before.find(state.generation);
     const bool is_new = known_before == running_before.end();
-    if (state.life == Life::kExeced && (is_new || known_before->second)) {
-      if (auto forgotten = source.forget(state.generation); !forgotten) return forgotten;
+    const bool ends = state.life == Life::kExeced && (is_new || known_before->second);
+    if (ends && forgotten.insert(state.generation).second) {
+      // Every one of them: it may hold something of a generation that another source tells of.
+      for (const auto& each : sources_) {
+        if (auto done = each->forget(state.generation); !done) return done;
+      }
     }
     if (state.life == Life::kExited && !is_new && known_before->second) source.release(state);
     const auto image = images.find(state.generation);
@@ -253,8 +275,9 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
 }
 
 Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
-  if (auto served = serve_sources(); !served) return std::unexpected(served.error());
+  // What the sources heard until now may want the maps, and is settled with them.
   if (auto refreshed = refresh(now); !refreshed) return std::unexpected(refreshed.error());
+  if (auto served = serve_sources(); !served) return std::unexpected(served.error());
   now = stopped_.value_or(now);
   model::Snapshot snapshot;
   snapshot.started_ns = started_.ns;
@@ -269,11 +292,14 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
       target.candidates = std::move(use.candidates);
     }
     append(snapshot.call_sites, std::move(collected->call_sites));
+    append(snapshot.apart, std::move(collected->apart));
     append(snapshot.stacks, std::move(collected->stacks));
-    append(snapshot.counters, std::move(collected->counters));
+    add_counters(snapshot.counters, std::move(collected->counters));
     append(snapshot.coverage, std::move(collected->coverage));
   }
   note_untraced(snapshot.coverage);
+  read_resident_mappings(snapshot.call_sites);
+  read_resident_mappings(snapshot.apart);
   clean_stacks(code_, snapshot.call_sites, snapshot.stacks);
   complete_guessed(snapshot.call_sites, snapshot.stacks);
   if (!stopped_) read_resident_sets();
@@ -307,8 +333,27 @@ void Collector::read_resident_sets() {
   }
 }
 
+// Reading takes 8 bytes a page: what is larger in all (a sanitizer's shadow) stays unknown.
+void Collector::read_resident_mappings(std::vector<model::CallSite>& sites) const {
+  uint64_t left_bytes = kMostLookedAtBytes;
+  for (model::CallSite& site : sites) {
+    const std::vector<model::AddressRange> ranges = std::exchange(site.ranges, {});
+    if (site.kind != model::Kind::kMapping) continue;
+    uint64_t bytes = 0;
+    for (const model::AddressRange& range : ranges) bytes += range.end - range.start;
+    if (bytes == 0) site.resident = model::Resident{};
+    if (bytes == 0 || !readers_.resident) continue;
+    const auto known = known_.find(site.owner);
+    if (bytes > left_bytes || known == known_.end() || !known->second.running) continue;
+    left_bytes -= bytes;
+    site.resident = readers_.resident(known->second.target.pid, ranges);
+  }
+}
+
+// The last first: a call that the heap's probes refuse already must not look like the program's
+// own mapping.
 void Collector::drain() {
-  for (const auto& source : sources_) source->drain();
+  for (const auto& source : sources_ | std::views::reverse) source->drain();
 }
 
 void Collector::stop(MonotonicTime now) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,9 @@ namespace tidemark::collect {
 struct Readers {
   std::function<Result<model::ProcessImage>(model::Pid)> process;
   std::function<std::optional<uint64_t>(model::Pid)> rss_anon_bytes;
+  // How much of these ranges is in memory; none where that cannot be read. May be empty.
+  std::function<std::optional<model::Resident>(model::Pid, std::span<const model::AddressRange>)>
+      resident;
   // An error where probes would harm the process; always asked before they are set. May be empty.
   std::function<Status(model::Pid)> may_probe;
   PlaceOf place;  // where set, the call sites of workers are summed
@@ -88,8 +92,10 @@ class Collector {
   void settle_heard();
   void read_resident_sets();
   void note_untraced(std::vector<model::Coverage>& coverage) const;
+  void read_resident_mappings(std::vector<model::CallSite>& sites) const;
   [[nodiscard]] Status refresh_from(sources::Source& source,
-                                    const std::map<model::Generation, bool>& running_before);
+                                    const std::map<model::Generation, bool>& running_before,
+                                    std::set<model::Generation>& forgotten);
   void note_state(sources::Source& source, const sources::GenerationState& state, bool is_new,
                   const model::ProcessImage* image);
   void learn(model::Generation generation, const model::ProcessImage& image);

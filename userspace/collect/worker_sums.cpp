@@ -14,6 +14,7 @@ namespace {
 struct CommonKey {
   model::Kind kind = model::Kind::kHeap;
   std::string allocator;
+  model::Purpose purpose = model::Purpose::kNone;
   std::string comm;
   model::StackEnd end = model::StackEnd::kBroken;
   std::vector<Place> frames;
@@ -29,6 +30,7 @@ CommonKey key_of(const model::CallSite& site, const Targets& targets, const Stac
   CommonKey key;
   key.kind = site.kind;
   key.allocator = site.allocator;
+  key.purpose = site.purpose;
   if (const auto target = targets.find(site.owner); target != targets.end()) {
     key.comm = target->second->comm;
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Workers of a group run the same code at other addresses, and are started again. Their call sites
-// are one: same kind, allocator and name of the process, and frames at the same places of the same
-// files.
+// are one: same kind, allocator, purpose and name of the process, and frames at the same places of
+// the same files.
 #pragma once
 
 #include <cstdint>

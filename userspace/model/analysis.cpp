@@ -69,6 +69,22 @@ std::string_view longer_than(uint64_t duration_ns) {
   return "12h";
 }
 
+// What a call site weighs: of a mapping what is in memory of it, so that the address space of a
+// thread pool does not hide a leak.
+uint64_t weight_of(const CallSite& site) {
+  return site.resident ? std::min(site.resident->bytes, site.live_bytes()) : site.live_bytes();
+}
+
+// "3.0 KiB in 12 blocks"
+std::string size_of(const CallSite& site) {
+  if (site.kind != Kind::kMapping) {
+    return fmt::format("{} in {} blocks", format_bytes(site.live_bytes()),
+                       format_count(site.live_count()));
+  }
+  return fmt::format("{} of address space in {} mappings", format_bytes(site.live_bytes()),
+                     format_count(site.live_count()));
+}
+
 const Target* owner_of(const Snapshot& snapshot, Generation owner) {
   const auto found = std::ranges::find(snapshot.targets, owner, &Target::generation);
   return found == snapshot.targets.end() ? nullptr : &*found;
@@ -92,9 +108,9 @@ Finding growing(const Snapshot& snapshot, const CallSite& site, double share) {
   Finding finding{
       .severity = Severity::kSuspect,
       .area = site.kind == Kind::kMapping ? "mapping" : "heap",
-      .what = fmt::format("{} what it allocates: {} in {} blocks live",
+      .what = fmt::format("{} what it {}: {} live",
                           keeps_most(site) ? "keeps" : "frees much, but keeps part of",
-                          format_bytes(site.live_bytes()), format_count(site.live_count())),
+                          site.kind == Kind::kMapping ? "maps" : "allocates", size_of(site)),
       .evidence = evidence_of(snapshot, site, share),
       .next = "",
       .site = key_of(site)};
@@ -113,9 +129,8 @@ Finding growing(const Snapshot& snapshot, const CallSite& site, double share) {
 Finding burst(const Snapshot& snapshot, const CallSite& site, double share) {
   return {.severity = Severity::kInfo,
           .area = site.kind == Kind::kMapping ? "mapping" : "heap",
-          .what = fmt::format(
-              "allocated {} in {} blocks in one burst and keeps them: a cache or a warm-up?",
-              format_bytes(site.live_bytes()), format_count(site.live_count())),
+          .what = fmt::format("{} {} in one burst and keeps them: a cache or a warm-up?",
+                              site.kind == Kind::kMapping ? "mapped" : "allocated", size_of(site)),
           .evidence = evidence_of(snapshot, site, share),
           .next = "a trace that starts later shows whether it happens again",
           .site = key_of(site)};
@@ -127,19 +142,19 @@ void judge_call_sites(const Snapshot& snapshot, const Policy& policy,
   uint64_t all_live_bytes = 0;
   std::vector<const CallSite*> sites;
   for (const CallSite& site : snapshot.call_sites) {
-    all_live_bytes += site.live_bytes();
+    all_live_bytes += weight_of(site);
     sites.push_back(&site);
   }
   std::ranges::stable_sort(sites, std::greater{},
-                           [](const CallSite* site) { return site->live_bytes(); });
+                           [](const CallSite* site) { return weight_of(*site); });
   std::vector<Finding> bursts;
   for (const CallSite* site : sites) {
-    const double share = share_of(site->live_bytes(), all_live_bytes);
+    const double share = share_of(weight_of(*site), all_live_bytes);
     const SiteShape shape = shape_of(*site, policy);
     if (shape == SiteShape::kGrowing && share >= policy.min_share) {
       findings.push_back(growing(snapshot, *site, share));
     } else if (shape == SiteShape::kBurst && share >= policy.min_burst_share &&
-               site->live_bytes() >= policy.min_burst_bytes) {
+               weight_of(*site) >= policy.min_burst_bytes) {
       bursts.push_back(burst(snapshot, *site, share));
     }
   }
@@ -166,7 +181,10 @@ void tell_losses(const Snapshot& snapshot, std::vector<Finding>& findings) {
 
 void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& findings) {
   std::set<Generation> seen;
-  for (const CallSite& site : snapshot.call_sites) seen.insert(site.owner);
+  // What is mapped is no call of an allocator: a pool of its own may be cut out of it.
+  for (const CallSite& site : snapshot.call_sites) {
+    if (site.kind == Kind::kHeap) seen.insert(site.owner);
+  }
   for (const Target& target : snapshot.targets) {
     uint64_t probes = 0;
     uint64_t hits = 0;
@@ -186,12 +204,12 @@ void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& finding
     }
     for (std::size_t i = 0; i < target.candidates.size(); ++i)
       evidence += (i == 0 ? "; may be its allocator: " : ", ") + target.candidates[i];
-    findings.push_back(
-        {.severity = Severity::kInfo,
-         .area = "coverage",
-         .what = fmt::format("no allocation seen in {} (pid {})", target.comm, target.pid.value),
-         .evidence = evidence,
-         .next = fmt::format("tidemark doctor -p {}", target.pid.value)});
+    findings.push_back({.severity = Severity::kInfo,
+                        .area = "coverage",
+                        .what = fmt::format("no allocator call seen in {} (pid {})", target.comm,
+                                            target.pid.value),
+                        .evidence = evidence,
+                        .next = fmt::format("tidemark doctor -p {}", target.pid.value)});
   }
 }
 

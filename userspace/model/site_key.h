@@ -16,12 +16,17 @@ struct SiteKey {
   Kind kind = Kind::kHeap;
   Generation owner;
   std::string allocator;
+  Purpose purpose = Purpose::kNone;
   StackId stack;
   friend auto operator<=>(const SiteKey&, const SiteKey&) = default;
 };
 
 [[nodiscard]] inline SiteKey key_of(const CallSite& site) {
-  return {.kind = site.kind, .owner = site.owner, .allocator = site.allocator, .stack = site.stack};
+  return {.kind = site.kind,
+          .owner = site.owner,
+          .allocator = site.allocator,
+          .purpose = site.purpose,
+          .stack = site.stack};
 }
 
 }  // namespace tidemark::model

@@ -24,6 +24,7 @@ void add_to(CallSite& into, const CallSite& from) {
   merge(into.youngest_birth_ns, from.youngest_birth_ns,
         [](uint64_t a, uint64_t b) { return std::max(a, b); });
   into.live_usable_bytes = sum_if_known(into.live_usable_bytes, from.live_usable_bytes);
+  add_resident(into.resident, from.resident);
   for (std::size_t i = 0; i < std::size(into.live_by_quarter); ++i) {
     into.live_by_quarter[i] += from.live_by_quarter[i];
   }

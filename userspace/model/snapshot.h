@@ -11,6 +11,7 @@
 //            └─ stacks  <───────────────┘
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,12 +34,50 @@ struct Stack {
   std::vector<Address> frames;  // return addresses, innermost (the allocator's caller) first
 };
 
-// One call site of one owner: stack, kind and allocator. live = total - freed, in bytes and in
-// count.
+// What a mapping is for, as far as it is known.
+enum class Purpose {
+  kNone,
+  kThreadStack,  // a thread runs, or ran, on it
+  kCloneStack,   // clone() without CLONE_THREAD was given it
+  kStack,        // MAP_STACK said so, but no task was seen to be given it
+  kFile,         // of a file
+  kHeapBacking,  // an allocator made it for blocks that are counted themselves
+  kLoader,       // the dynamic linker made it: program and libraries
+};
+
+// Mappings of these are no call sites, and in no sum: they hold what is counted elsewhere.
+[[nodiscard]] constexpr bool is_apart(Purpose purpose) {
+  return purpose == Purpose::kHeapBacking || purpose == Purpose::kLoader;
+}
+
+struct AddressRange {
+  uint64_t start = 0;
+  uint64_t end = 0;  // first address behind it
+  friend auto operator<=>(const AddressRange&, const AddressRange&) = default;
+};
+
+struct Resident {
+  uint64_t bytes = 0;
+  uint64_t anonymous_bytes = 0;  // of them
+  friend bool operator==(const Resident&, const Resident&) = default;
+};
+
+// Of one unknown part the whole is unknown.
+inline void add_resident(std::optional<Resident>& sum, const std::optional<Resident>& part) {
+  if (!part) sum.reset();
+  if (!sum) return;
+  sum->bytes += part->bytes;
+  sum->anonymous_bytes += part->anonymous_bytes;
+}
+
+// One call site of one owner: stack, kind, allocator and purpose. live = total - freed, in bytes
+// and in count. A mapping is a block: it counts until its last byte is gone, its bytes are address
+// space.
 struct CallSite {
   Kind kind = Kind::kHeap;
   Generation owner;
-  std::string allocator;  // "glibc"; empty where it does not apply
+  std::string allocator;  // "glibc", "mmap"; empty where it does not apply
+  Purpose purpose = Purpose::kNone;
   StackId stack;
   uint64_t total_bytes = 0;
   uint64_t total_count = 0;
@@ -54,6 +93,10 @@ struct CallSite {
   uint64_t live_by_quarter[4] = {0, 0, 0, 0};
   // The sum over workers: `owner` is the first of them that was there.
   bool of_several_processes = false;
+  // Where the live mappings are, until collect/ has looked how much of them is in memory; that is
+  // none for the heap's blocks, and where it cannot be read.
+  std::vector<AddressRange> ranges;
+  std::optional<Resident> resident;
 
   [[nodiscard]] uint64_t live_bytes() const { return total_bytes - freed_bytes; }
   [[nodiscard]] uint64_t live_count() const { return total_count - freed_count; }
@@ -117,6 +160,7 @@ struct Snapshot {
   std::vector<Coverage> coverage;
   std::vector<Counter> counters;
   std::vector<CallSite> call_sites;
+  std::vector<CallSite> apart;  // mappings whose purpose is_apart(), without stacks
   std::vector<Stack> stacks;
 };
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model/site_key.h"
+#include "report/mappings.h"
 #include "report/names.h"
 #include "support/units.h"
 
@@ -123,6 +124,8 @@ CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t
     row.youngest_age_ns = age(site.youngest_birth_ns, now_ns);
   }
   if (!site.allocator.empty()) row.allocator = site.allocator;
+  row.purpose = site.purpose;
+  row.resident = site.resident;
   return row;
 }
 
@@ -163,9 +166,11 @@ Totals sum_up(const model::Snapshot& snapshot, const model::Snapshot* previous,
   Totals totals;
   totals.live_usable_bytes = 0;
   for (const CallSiteRow& row : rows) {
+    // A mapping's bytes are whole pages: there is no more room in it than that.
+    const bool is_mapping = row.kind == model::Kind::kMapping;
+    const auto usable = is_mapping ? std::optional(row.live_bytes) : row.live_usable_bytes;
     if (row.live_count > 0)
-      totals.live_usable_bytes =
-          model::sum_if_known(totals.live_usable_bytes, row.live_usable_bytes);
+      totals.live_usable_bytes = model::sum_if_known(totals.live_usable_bytes, usable);
     totals.live_bytes += row.live_bytes;
     totals.live_count += row.live_count;
     totals.total_bytes += row.total_bytes;
@@ -183,9 +188,13 @@ Totals sum_up(const model::Snapshot& snapshot, const model::Snapshot* previous,
   return totals;
 }
 
-Explains explain(const model::Snapshot& snapshot, const Totals& totals) {
+// Of mappings only what is in memory, and no file's: the rest is no part of RssAnon.
+Explains explain(const model::Snapshot& snapshot, const Totals& totals,
+                 const MappingSums& mappings) {
   Explains explains;
-  explains.tracked_growth_bytes = static_cast<int64_t>(totals.live_bytes);
+  const bool known = mappings.resident_anonymous_bytes.has_value();
+  explains.tracked_growth_bytes = static_cast<int64_t>(
+      totals.live_bytes - mappings.live_bytes + mappings.resident_anonymous_bytes.value_or(0));
   int64_t growth = 0;
   for (const model::Target& target : snapshot.targets) {
     if (!target.rss_anon_start_bytes || !target.rss_anon_end_bytes) return explains;
@@ -193,7 +202,7 @@ Explains explain(const model::Snapshot& snapshot, const Totals& totals) {
   }
   if (snapshot.targets.empty()) return explains;
   explains.rss_anon_growth_bytes = growth;
-  if (growth > 0) {
+  if (growth > 0 && known) {
     explains.ratio =
         static_cast<double>(explains.tracked_growth_bytes) / static_cast<double>(growth);
   }
@@ -353,7 +362,9 @@ TraceReport build_trace_report(const model::Snapshot& snapshot,
   report.call_sites.reserve(rows.size());
   for (KeyedRow& keyed : rows) report.call_sites.push_back(std::move(keyed.row));
   report.totals = sum_up(snapshot, previous, report.call_sites);
-  report.explains = explain(snapshot, report.totals);
+  report.mappings = sum_up_mappings(report.call_sites);
+  report.apart = sum_up_apart(snapshot.apart);
+  report.explains = explain(snapshot, report.totals, report.mappings);
   const bool is_empty = report.totals.live_count == 0;
   if (is_empty) report.empty_because = empty_because(snapshot, report.totals);
   report.next_commands = commands_for(snapshot, report.call_sites, is_empty);

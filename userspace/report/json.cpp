@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "report/json_document.h"
+#include "report/mappings.h"
 #include "report/names.h"
 #include "report/reporters.h"
 
@@ -65,14 +66,25 @@ Json note_json(const model::Counter& counter) {
   return {{"counter", counter.name}, {"count", counter.count}, {"meaning", counter.meaning}};
 }
 
-Json totals_json(const Totals& totals) {
+Json totals_json(const Totals& totals, const MappingSums& mappings) {
   return {{"live_bytes", totals.live_bytes},
           {"live_usable_bytes", or_null(totals.live_usable_bytes)},
           {"live_count", totals.live_count},
           {"total_bytes", totals.total_bytes},
           {"total_count", totals.total_count},
           {"freed_count", totals.freed_count},
-          {"unmatched_frees", totals.unmatched_frees}};
+          {"unmatched_frees", totals.unmatched_frees},
+          {"mapping_live_bytes", mappings.live_bytes},
+          {"mapping_resident_bytes", or_null(mappings.resident_bytes)}};
+}
+
+Json apart_json(const ApartRow& row) {
+  return {{"purpose", or_null(purpose_name(row.purpose))},
+          {"live_bytes", row.live_bytes},
+          {"live_count", row.live_count},
+          {"total_bytes", row.total_bytes},
+          {"total_count", row.total_count},
+          {"resident_bytes", or_null(row.resident_bytes)}};
 }
 
 Json explains_json(const Explains& explains) {
@@ -108,6 +120,8 @@ Json call_site_json(const CallSiteRow& row) {
           {"oldest_age_ns", or_null(row.oldest_age_ns)},
           {"youngest_age_ns", or_null(row.youngest_age_ns)},
           {"allocator", or_null(row.allocator)},
+          {"purpose", or_null(purpose_name(row.purpose))},
+          {"resident_bytes", row.resident ? Json(row.resident->bytes) : Json(nullptr)},
           {"cache", or_null(row.cache)},
           {"aliases", row.aliases},
           {"order", or_null(row.order)},
@@ -139,7 +153,8 @@ class JsonReporter final : public Reporter {
     document.list("coverage", report.coverage, coverage_json);
     document.list("losses", counters_of(report, model::CounterKind::kLoss), loss_json);
     document.list("notes", counters_of(report, model::CounterKind::kNote), note_json);
-    document.field("totals", totals_json(report.totals));
+    document.field("totals", totals_json(report.totals, report.mappings));
+    document.list("apart", report.apart, apart_json);
     document.field("explains", explains_json(report.explains));
     document.list("verdicts", report.verdicts, verdict_json);
     document.list("call_sites", report.call_sites, call_site_json);

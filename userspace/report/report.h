@@ -33,6 +33,8 @@ struct CallSiteRow {
   std::optional<uint64_t> oldest_age_ns;  // of live blocks; none if none is live
   std::optional<uint64_t> youngest_age_ns;
   std::optional<std::string> allocator;
+  model::Purpose purpose = model::Purpose::kNone;
+  std::optional<model::Resident> resident;  // of a mapping; none for other kinds, or unknown
   std::optional<std::string> cache;
   std::vector<std::string> aliases;
   std::optional<uint32_t> order;
@@ -63,10 +65,28 @@ struct Totals {
   std::optional<int64_t> live_bytes_change;  // since the previous report of this run
 };
 
+// Of the live bytes, those that are mappings: address space, of which a part is in memory.
+struct MappingSums {
+  uint64_t live_bytes = 0;
+  uint64_t live_count = 0;
+  std::optional<uint64_t> resident_bytes;
+  std::optional<uint64_t> resident_anonymous_bytes;
+};
+
+// Mappings that are no call site and in no sum.
+struct ApartRow {
+  model::Purpose purpose = model::Purpose::kHeapBacking;
+  uint64_t live_bytes = 0;
+  uint64_t live_count = 0;
+  uint64_t total_bytes = 0;
+  uint64_t total_count = 0;
+  std::optional<uint64_t> resident_bytes;
+};
+
 struct Explains {
   int64_t tracked_growth_bytes = 0;
   std::optional<int64_t> rss_anon_growth_bytes;
-  std::optional<double> ratio;  // none where the resident set did not grow or is unknown
+  std::optional<double> ratio;  // none where the resident set did not grow, or a part is unknown
 };
 
 struct TraceReport {
@@ -79,6 +99,8 @@ struct TraceReport {
   std::vector<model::Coverage> coverage;
   std::vector<model::Counter> counters;  // losses and notes, told apart by their kind
   Totals totals;
+  MappingSums mappings;
+  std::vector<ApartRow> apart;
   Explains explains;
   std::vector<model::Finding> verdicts;
   std::vector<CallSiteRow> call_sites;

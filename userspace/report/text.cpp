@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "report/mappings.h"
 #include "report/names.h"
 #include "report/page.h"
 #include "report/reporters.h"
@@ -136,6 +137,14 @@ void write_totals(Page& page, const Totals& totals) {
   page.labelled("totals", text);
 }
 
+void write_mappings(Page& page, const TraceReport& report) {
+  if (report.mappings.live_count > 0) page.labelled("mappings", describe_sums(report.mappings));
+  std::string_view label = "backing";
+  for (const ApartRow& row : report.apart) {
+    if (row.live_count > 0) page.labelled(std::exchange(label, ""), describe_apart(row));
+  }
+}
+
 void write_explains(Page& page, const Explains& explains) {
   const std::string tracked = format_bytes_change(explains.tracked_growth_bytes).substr(1);
   std::string text;
@@ -194,9 +203,11 @@ std::string whose(const CallSiteRow& row, bool many_owners) {
     text = printable(*row.comm) + (row.pid ? fmt::format(" ({})", *row.pid) : " (several)");
   }
   if (row.kind != model::Kind::kHeap) {
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", kind_name(row.kind));
+    text += fmt::format("{}{}", text.empty() ? "" : ", ",
+                        row.kind == model::Kind::kMapping ? describe_mapping(row)
+                                                          : std::string(kind_name(row.kind)));
   }
-  if (many_owners && row.allocator) {
+  if (many_owners && row.allocator && row.kind == model::Kind::kHeap) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", printable(*row.allocator));
   }
   return text;
@@ -295,6 +306,7 @@ class TextReporter final : public Reporter {
     write_counters(page, report, model::CounterKind::kLoss, "lost", Dress::kRed);
     write_counters(page, report, model::CounterKind::kNote, "notes", Dress::kPlain);
     write_totals(page, report.totals);
+    write_mappings(page, report);
     write_explains(page, report.explains);
     write_verdicts(page, report, options);
     if (report.empty_because) {

@@ -64,16 +64,18 @@ void SiteTable::add_block(const tm_block_key& key, const tm_block& block) {
   const auto found = index_.find(block.site);
   if (found == index_.end()) return;
   model::CallSite& site = sites_[found->second];
-  site.oldest_birth_ns =
-      std::min<uint64_t>(site.oldest_birth_ns.value_or(block.birth_ns), block.birth_ns);
-  site.youngest_birth_ns =
-      std::max<uint64_t>(site.youngest_birth_ns.value_or(block.birth_ns), block.birth_ns);
+  add_birth(site, window_, block.birth_ns);
   if (site.live_usable_bytes) {
     const UsableSize usable = allocators()[block.site.allocator].usable;
     site.live_usable_bytes =
         model::sum_if_known(site.live_usable_bytes, usable(block.size_bytes, key.address));
   }
-  ++site.live_by_quarter[quarter_of(window_, block.birth_ns)];
+}
+
+void add_birth(model::CallSite& site, const Window& window, uint64_t birth_ns) {
+  site.oldest_birth_ns = std::min(site.oldest_birth_ns.value_or(birth_ns), birth_ns);
+  site.youngest_birth_ns = std::max(site.youngest_birth_ns.value_or(birth_ns), birth_ns);
+  ++site.live_by_quarter[quarter_of(window, birth_ns)];
 }
 
 model::Stack to_stack(model::StackId id, const tm_stack& record) {

@@ -40,6 +40,9 @@ class SiteTable {
   std::unordered_map<tm_site_key, std::size_t, Hash, Equal> index_;
 };
 
+// A live block more at a call site: its ages.
+void add_birth(model::CallSite& site, const Window& window, uint64_t birth_ns);
+
 [[nodiscard]] model::StackEnd to_end(uint32_t end);  // enum tm_stack_end
 [[nodiscard]] model::Stack to_stack(model::StackId id, const tm_stack& record);
 [[nodiscard]] GenerationState to_generation(model::Generation generation,

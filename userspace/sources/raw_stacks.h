@@ -7,27 +7,17 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
-#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "bpf/abi/heap.h"
 #include "model/snapshot.h"
+#include "sources/stack_walk.h"
 
 namespace tidemark::sources {
 
-// The rule of a return address; none where it is not known whether there is code.
-using RuleOf = std::function<std::optional<tm_rule>(model::Generation, model::Address)>;
-
-struct WalkedStack {
-  model::Stack stack;
-  bool complete = true;  // false: it ended where no rule was known yet
-};
-
-// The walk of BPF (bpf/lib/stack.bpf.h), on a copy of the stack. The id is the one that BPF gives
-// to the same frames.
-[[nodiscard]] WalkedStack walk(const tm_raw_stack& raw, const RuleOf& rule_of);
+// What was handed over, as long as the record lives.
+[[nodiscard]] StackCopy copy_of(const tm_raw_stack& raw);
 
 class RawStacks {
  public:

@@ -19,8 +19,9 @@ constexpr std::size_t kMaxUnanswered = 4096;
 Result<std::unique_ptr<RuleService>> RuleService::open(const bpf_map* rules,
                                                        const bpf_map* requests,
                                                        const bpf_map* raw_stacks,
-                                                       uint32_t max_rules) {
-  std::unique_ptr<RuleService> service(new RuleService(rules, max_rules));
+                                                       uint32_t max_rules,
+                                                       std::shared_ptr<UnwindRules> unwind) {
+  std::unique_ptr<RuleService> service(new RuleService(rules, max_rules, std::move(unwind)));
   auto ring = bpfrt::RingBuffer::open(
       requests, [raw = service.get()](const void* record, std::size_t size_bytes) {
         tm_rule_key asked{};
@@ -40,26 +41,33 @@ Result<std::unique_ptr<RuleService>> RuleService::open(const bpf_map* rules,
   return service;
 }
 
-RuleService::RuleService(const bpf_map* rules, uint32_t max_rules)
+RuleService::RuleService(const bpf_map* rules, uint32_t max_rules,
+                         std::shared_ptr<UnwindRules> unwind)
     : rules_(rules),
       max_rules_(max_rules),
+      unwind_(std::move(unwind)),
       rule_of_([this](model::Generation owner, model::Address address) -> std::optional<tm_rule> {
-        if (!unwind_.knows(owner, address)) return std::nullopt;
-        return unwind_.rule_for(owner, address);
+        if (!unwind_->knows(owner, address)) return std::nullopt;
+        return unwind_->rule_for(owner, address);
       }) {}
 
 Result<Served> RuleService::serve() {
   served_ = Served::kAll;
-  for (auto* ring : {&requests_, &raw_ring_}) {
-    if (auto consumed = (*ring)->consume(); !consumed) return std::unexpected(consumed.error());
-  }
+  if (auto heard = hear_all(); !heard) return std::unexpected(heard.error());
   return served_;
+}
+
+Status RuleService::hear_all() {
+  for (auto* ring : {&requests_, &raw_ring_}) {
+    if (auto consumed = (*ring)->consume(); !consumed) return consumed;
+  }
+  return {};
 }
 
 // A pc of 0 tells of a new owner.
 void RuleService::hear(const tm_rule_key& asked) {
   const bool known =
-      asked.pc != 0 && unwind_.knows(model::Generation{asked.owner}, model::Address{asked.pc});
+      asked.pc != 0 && unwind_->knows(model::Generation{asked.owner}, model::Address{asked.pc});
   if (!known) {
     served_ = Served::kMapsWanted;
     if (asked.pc != 0) unanswered_.push_back(asked);
@@ -74,13 +82,16 @@ void RuleService::answer(const tm_rule_key& asked) {
   if (given_ >= max_rules_ / 4 * 3) {
     drop_rules([](const tm_rule_key&, const tm_rule& rule) { return rule.kind == TM_RULE_NONE; });
   }
-  const tm_rule rule = unwind_.rule_for(model::Generation{asked.owner}, model::Address{asked.pc});
+  const tm_rule rule = unwind_->rule_for(model::Generation{asked.owner}, model::Address{asked.pc});
   if (bpfrt::put(rules_, asked, rule)) ++given_;
 }
 
 // Between the change of the code and this, up to a second, stacks through it may be wrong.
 void RuleService::learn(model::Generation owner, const model::ProcessImage& image) {
-  const auto replaced = unwind_.learn(owner, image);
+  // What came in until now may be in code that is known from here on; an error shows again in
+  // serve().
+  (void)hear_all();
+  const auto replaced = unwind_->learn(owner, image);
   replaced_code_ += replaced.size();
   if (!replaced.empty()) {
     drop_rules([&](const tm_rule_key& key, const tm_rule&) {
@@ -94,7 +105,7 @@ void RuleService::learn(model::Generation owner, const model::ProcessImage& imag
   for (const tm_rule_key& asked : std::exchange(unanswered_, {})) {
     if (asked.owner != owner.value) {
       unanswered_.push_back(asked);
-    } else if (unwind_.knows(owner, model::Address{asked.pc})) {
+    } else if (unwind_->knows(owner, model::Address{asked.pc})) {
       answer(asked);
     }
   }

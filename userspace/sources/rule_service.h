@@ -23,10 +23,9 @@ namespace tidemark::sources {
 
 class RuleService {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<RuleService>> open(const bpf_map* rules,
-                                                                 const bpf_map* requests,
-                                                                 const bpf_map* raw_stacks,
-                                                                 uint32_t max_rules);
+  [[nodiscard]] static Result<std::unique_ptr<RuleService>> open(
+      const bpf_map* rules, const bpf_map* requests, const bpf_map* raw_stacks, uint32_t max_rules,
+      std::shared_ptr<UnwindRules> unwind);
   RuleService(const RuleService&) = delete;
   RuleService& operator=(const RuleService&) = delete;
 
@@ -43,7 +42,8 @@ class RuleService {
   [[nodiscard]] uint64_t replaced_code() const { return replaced_code_; }
 
  private:
-  RuleService(const bpf_map* rules, uint32_t max_rules);
+  RuleService(const bpf_map* rules, uint32_t max_rules, std::shared_ptr<UnwindRules> unwind);
+  [[nodiscard]] Status hear_all();
   void hear(const tm_rule_key& asked);
   void answer(const tm_rule_key& asked);
   template <typename Condition>
@@ -51,7 +51,7 @@ class RuleService {
 
   const bpf_map* rules_;
   uint32_t max_rules_;
-  UnwindRules unwind_;
+  std::shared_ptr<UnwindRules> unwind_;
   std::deque<tm_rule_key> unanswered_;  // for code that came since the maps were read; oldest first
   Served served_ = Served::kAll;
   uint64_t given_ = 0;  // rules in the map, roughly

@@ -60,6 +60,7 @@ struct GenerationState {
 // What a source saw so far; collect/ makes a Snapshot of it.
 struct Collected {
   std::vector<model::CallSite> call_sites;
+  std::vector<model::CallSite> apart;
   std::vector<model::Stack> stacks;
   std::vector<model::Counter> counters;
   std::vector<model::Coverage> coverage;
@@ -121,14 +122,21 @@ class Source {
   [[nodiscard]] virtual Result<Collected> collect(const Window& window) const = 0;
 };
 
-using OpenSource = Result<std::unique_ptr<Source>> (*)(const kernel::Facts&, const Settings&);
+struct Shared;  // sources/shared.h
+using OpenSource = Result<std::unique_ptr<Source>> (*)(const kernel::Facts&, const Settings&,
+                                                       Shared&);
 
 struct SourceRow {
   std::string_view name;
   OpenSource open;
 };
 
-// Every capability; an explicit table, since a static library drops what nobody names.
+// Every capability; an explicit table, since a static library drops what nobody names. Opened in
+// this order: user_heap makes what the others share.
 [[nodiscard]] std::span<const SourceRow> registry();
+
+// All of them.
+[[nodiscard]] Result<std::vector<std::unique_ptr<Source>>> open_sources(const kernel::Facts& facts,
+                                                                        const Settings& settings);
 
 }  // namespace tidemark::sources

@@ -48,7 +48,7 @@ std::shared_ptr<UnwindRules::Binary> UnwindRules::binary_of(model::Pid pid,
                       : Result<elf::CallFrames>(std::unexpected(image.error()));
   // Not remembered: another process may let us read the same file.
   if (!frames) return nullptr;
-  auto binary = std::make_shared<Binary>(std::move(*image), std::move(*frames));
+  auto binary = std::make_shared<Binary>(std::move(*image), std::move(*frames), mapping.path);
   binaries_.emplace(mapping.file, binary);
   return binary;
 }
@@ -94,6 +94,18 @@ const std::pair<const uint64_t, UnwindRules::Region>* UnwindRules::region_at(
 
 bool UnwindRules::knows(model::Generation owner, model::Address return_address) const {
   return region_at(owner, return_address) != nullptr;
+}
+
+std::optional<UnwindRules::Place> UnwindRules::place_of(model::Generation owner,
+                                                        model::Address return_address) const {
+  const auto* place = region_at(owner, return_address);
+  if (place == nullptr || !place->second.binary) return std::nullopt;
+  const auto& [start, region] = *place;
+  Binary& binary = *region.binary;
+  const elf::FileOffset call{return_address.value - 1 - start + region.file_offset_bytes};
+  const auto address = binary.image.to_vaddr(call);
+  if (!address) return std::nullopt;
+  return Place{binary.image, *address, region.file, binary.path};
 }
 
 tm_rule UnwindRules::rule_for(model::Generation owner, model::Address return_address) const {

@@ -7,6 +7,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -33,10 +35,22 @@ class UnwindRules {
   [[nodiscard]] bool knows(model::Generation owner, model::Address return_address) const;
   [[nodiscard]] tm_rule rule_for(model::Generation owner, model::Address return_address) const;
 
+  // The binary that the call before a return address is in; none where it is in no file that can be
+  // read. Valid until the next learn().
+  struct Place {
+    elf::Image& image;
+    elf::Vaddr call;
+    model::FileId file;
+    std::string_view path;  // as its first owner sees it
+  };
+  [[nodiscard]] std::optional<Place> place_of(model::Generation owner,
+                                              model::Address return_address) const;
+
  private:
   struct Binary {
     elf::Image image;
     elf::CallFrames frames;  // after the image, whose descriptor it reads
+    std::string path;
   };
   struct Region {
     uint64_t end = 0;

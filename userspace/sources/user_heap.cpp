@@ -21,6 +21,7 @@
 #include "sources/heap_attachments.h"
 #include "sources/heap_records.h"
 #include "sources/rule_service.h"
+#include "sources/shared.h"
 #include "user_heap.skel.h"
 
 namespace tidemark::sources {
@@ -44,7 +45,7 @@ class UserHeap final : public Source {
   UserHeap(HeapSkeleton skeleton, const kernel::HeapPlan& plan, const Settings& settings)
       : skeleton_(std::move(skeleton)), plan_(plan), settings_(settings) {}
 
-  [[nodiscard]] Status load();
+  [[nodiscard]] Status load(Shared& shared);
   [[nodiscard]] Result<model::Generation> select(model::Pid pid) override;
   [[nodiscard]] Status attach(const model::ProcessImage& target,
                               model::Generation generation) override;
@@ -114,7 +115,7 @@ void UserHeap::size_maps() {
   }
 }
 
-Status UserHeap::load() {
+Status UserHeap::load(Shared& shared) {
   const bool storage = plan_.thread_state == kernel::ThreadState::kTaskStorage;
   skeleton_->rodata->self_tgid = static_cast<uint32_t>(::getpid());
   skeleton_->rodata->have_task_storage = storage;
@@ -135,8 +136,9 @@ Status UserHeap::load() {
   }
   if (auto loaded = skeleton_.load(); !loaded) return loaded;
   const auto& maps = skeleton_->maps;
+  if (auto offered = shared.maps.offer(skeleton_->obj); !offered) return offered;
   auto rules = RuleService::open(maps.rules, maps.rule_requests, maps.raw_stacks,
-                                 settings_.limits.max_rules);
+                                 settings_.limits.max_rules, shared.unwind);
   if (!rules) return std::unexpected(rules.error());
   rules_ = std::move(*rules);
   auto keeper = bpfrt::ProbeKeeper::start();
@@ -322,15 +324,15 @@ Result<Collected> UserHeap::collect(const Window& window) const {
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> open_user_heap(const kernel::Facts& facts,
-                                               const Settings& settings) {
+Result<std::unique_ptr<Source>> open_user_heap(const kernel::Facts& facts, const Settings& settings,
+                                               Shared& shared) {
   const auto plan = kernel::plan_heap(facts);
   if (!plan) return std::unexpected(plan.error());
   bpfrt::silence_libbpf();
   auto skeleton = HeapSkeleton::open();
   if (!skeleton) return std::unexpected(skeleton.error());
   auto heap = std::make_unique<UserHeap>(std::move(*skeleton), *plan, settings);
-  if (auto loaded = heap->load(); !loaded) return std::unexpected(loaded.error());
+  if (auto loaded = heap->load(shared); !loaded) return std::unexpected(loaded.error());
   return heap;
 }
 

@@ -13,6 +13,7 @@ namespace tidemark::sources {
 // Loads the BPF programs and starts to follow exec and exit. Errors: no permission, no BTF, a
 // kernel without what heap tracing needs, a program that the verifier refuses.
 [[nodiscard]] Result<std::unique_ptr<Source>> open_user_heap(const kernel::Facts& facts,
-                                                             const Settings& settings);
+                                                             const Settings& settings,
+                                                             Shared& shared);
 
 }  // namespace tidemark::sources
