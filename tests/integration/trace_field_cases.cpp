@@ -15,7 +15,7 @@ struct FieldCase {
   std::size_t depth;  // the function stands among this many innermost frames
 };
 
-void trace_field_case(const FieldCase& field_case) {
+Json trace_field_case(const FieldCase& field_case) {
   Target target(field_case.target);
   target.say("go");
   Trace trace({"-p", target.pid_text(), "--exact", "--for", "10s", "--no-color"});
@@ -36,6 +36,8 @@ void trace_field_case(const FieldCase& field_case) {
         top.at("live_count").get<long>() * field_case.block_bytes);
   CHECK(report.at("totals").at("live_count").get<long>() <= top.at("live_count").get<long>() + 16);
   CHECK(outcome.out.find(field_case.function) != std::string::npos);
+  CHECK(outcome.out.find("SUSPECT") != std::string::npos);
+  return top;
 }
 
 }  // namespace
@@ -48,6 +50,17 @@ TEST_CASE("trace_field_request_lost_on_early_return") {
 TEST_CASE("trace_field_continue_skips_the_free_in_one_of_six_threads") {
   if (cannot_trace()) return;
   trace_field_case({"field_continue", "process_commands", 200, 1});
+}
+
+// A helper process for each request, its stack mapped and never unmapped.
+TEST_CASE("trace_field_clone_stacks_are_never_unmapped") {
+  if (cannot_trace()) return;
+  const Json top = trace_field_case({"field_clone_stack", "start_helper", 40'960, 1});
+  CHECK(top.at("kind") == "mapping");
+  CHECK(top.at("purpose") == "clone_stack");
+  CHECK(top.at("allocator") == "mmap");
+  // Of each stack a page or two were touched.
+  CHECK(top.at("resident_bytes").get<long>() < top.at("live_bytes").get<long>() / 2);
 }
 
 }  // namespace tidemark::test

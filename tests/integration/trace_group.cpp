@@ -162,6 +162,7 @@ TEST_CASE("trace_group_worker_killed_for_want_of_memory_in_its_cgroup") {
   const Json ledger = server.ledger();
   const Outcome outcome = trace.finish();
   const std::vector<Json> rows = sites_of(outcome.report(), "leak_block");
+  INFO("call sites: " << outcome.report().at("call_sites").dump());
   REQUIRE(rows.size() == 1);
   const long noted = ledger.at("totals").at("total_count");
   const long seen = rows[0].at("total_count");
