@@ -197,8 +197,21 @@ task_struct record_of(const Task& task) {
   task_struct record{};
   record.pid = static_cast<int>(task.tid);
   record.tgid = static_cast<int>(task.tgid);
-  record.mm = reinterpret_cast<mm_struct*>(task.mm);
+  record.mm = kernel().records.memory(task.mm);
+  record.nsproxy = kernel().records.namespaces();
+  record.thread_info.status = kernel().compat ? 0x2 : 0;  // TS_COMPAT
   return record;
+}
+
+pt_regs registers_of(const SystemCall& call) {
+  pt_regs registers{};
+  unsigned long* const places[] = {&registers.di, &registers.si, &registers.dx, &registers.r10};
+  for (std::size_t i = 0; i < call.arguments.size(); ++i) *places[i] = call.arguments[i];
+  registers.orig_ax = static_cast<unsigned long>(call.number);
+  registers.ip = call.pc;
+  registers.sp = call.sp;
+  registers.bp = call.fp;
+  return registers;
 }
 
 }  // namespace
@@ -226,6 +239,21 @@ void Kernel::exit(const Task& task, const Ending& ending) {
   dying.exit_code = ending.code;
   dying.signal = &shared;
   trace(life_exit, address_of(dying));
+}
+
+void Kernel::enter(SyscallProgram program, const Task& task, const SystemCall& call) {
+  running = task;
+  pt_regs registers = registers_of(call);
+  __u64 list[] = {reinterpret_cast<uintptr_t>(&registers), static_cast<__u64>(call.number)};
+  program(list);
+}
+
+void Kernel::leave(SyscallProgram program, const Task& task, const SystemCall& call,
+                   uint64_t result) {
+  running = task;
+  pt_regs registers = registers_of(call);
+  __u64 list[] = {reinterpret_cast<uintptr_t>(&registers), result};
+  program(list);
 }
 
 }  // namespace tidemark::bpf_host
@@ -261,7 +289,13 @@ void* bpf_task_storage_get(void* map, task_struct* task, void*, __u64 flags) {
   return kernel().table_of(map).get_or_create(&task->pid);
 }
 
-long bpf_ringbuf_output(void* ring, void* data, __u64 size, __u64) {
+long bpf_ringbuf_output(void* ring, void* data, __u64 size, __u64 flags) {
+  if (&kernel().table_of(ring) == &kernel().table("mapping_records")) {
+    void* const place = bpf_ringbuf_reserve(ring, size, flags);
+    if (place == nullptr) return -EAGAIN;
+    std::memcpy(place, data, size);
+    return 0;
+  }
   const bool is_news = &kernel().table_of(ring) == &kernel().table("life_news");
   auto& records = is_news ? kernel().news : kernel().ring;
   if (records.size() >= kernel().ring_room) return -EAGAIN;
@@ -270,12 +304,24 @@ long bpf_ringbuf_output(void* ring, void* data, __u64 size, __u64) {
   return 0;
 }
 
-void* bpf_ringbuf_reserve(void*, __u64 size, __u64) {
-  if (kernel().raw.size() >= kernel().ring_room) return nullptr;
-  return kernel().raw.emplace_back(std::make_unique<std::vector<std::byte>>(size))->data();
+void* bpf_ringbuf_reserve(void* ring, __u64 size, __u64) {
+  const bool is_mapping = &kernel().table_of(ring) == &kernel().table("mapping_records");
+  auto& records = is_mapping ? kernel().mappings : kernel().raw;
+  if (records.size() >= kernel().ring_room) return nullptr;
+  return records.emplace_back(std::make_unique<std::vector<std::byte>>(size))->data();
+}
+
+__u64 bpf_ringbuf_query(void*, __u64 flags) {
+  if (flags != BPF_RB_AVAIL_DATA) tidemark::bpf_host::broken("only what waits is known");
+  return kernel().waiting_bytes;
 }
 
 void bpf_ringbuf_submit(void*, __u64) {}
+
+long bpf_probe_read_kernel(void* into, __u32 size, const void* address) {
+  std::memcpy(into, address, size);
+  return 0;
+}
 
 long bpf_probe_read_user(void* into, __u32 size, const void* user_address) {
   return kernel().read(into, size, reinterpret_cast<uintptr_t>(user_address)) ? 0 : -EFAULT;

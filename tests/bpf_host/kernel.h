@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "programs.h"
+#include "task_records.h"
 
 namespace tidemark::bpf_host {
 
@@ -91,6 +92,16 @@ struct Ending {
 
 using Program = int (*)(pt_regs*);
 
+// A system call as its tracepoints show it.
+struct SystemCall {
+  long number = 0;
+  std::vector<uint64_t> arguments{};  // up to four
+  uint64_t pc = 0x2001;
+  uint64_t sp = 0;
+  uint64_t fp = 0;
+};
+using SyscallProgram = int (*)(__u64*);
+
 class Kernel {
  public:
   Kernel();
@@ -114,15 +125,21 @@ class Kernel {
   void exec(const Task& task, uint32_t thread = 0);
   void fork(const Task& parent, const Task& child);
   void exit(const Task& task, const Ending& ending);
+  void enter(SyscallProgram program, const Task& task, const SystemCall& call);
+  void leave(SyscallProgram program, const Task& task, const SystemCall& call, uint64_t result);
 
   Task running;
   uint64_t cookie = 0;      // of the probe that runs
   uint64_t now_ns = 1000;   // the clock stands until a test moves it
   bool no_storage = false;  // bpf_task_storage_get() creates nothing
+  bool compat = false;      // the running task is in a system call of 32-bit code
+  TaskRecords records;
   std::size_t ring_room = 64;
-  std::vector<std::vector<std::byte>> ring;                  // what rule_requests got
-  std::vector<std::vector<std::byte>> news;                  // what life_news got
-  std::vector<std::unique_ptr<std::vector<std::byte>>> raw;  // what was reserved in raw_stacks
+  std::vector<std::vector<std::byte>> ring;                       // what rule_requests got
+  std::vector<std::vector<std::byte>> news;                       // what life_news got
+  std::vector<std::unique_ptr<std::vector<std::byte>>> raw;       // what was reserved in raw_stacks
+  std::vector<std::unique_ptr<std::vector<std::byte>>> mappings;  // what mapping_records got
+  uint64_t waiting_bytes = 0;  // of mapping_records, not read yet
 
  private:
   struct Range {

@@ -158,7 +158,7 @@ TEST_CASE("refused for another reason than a full table: said as that") {
     CHECK(trace.counted_only({{TM_COUNTER_updates_refused, {1, 20}}}));
   }
   SUBCASE("its owner, at the first event of an address space") {
-    const uint64_t mm = kMm;
+    const uint64_t mm = trace.kernel.records.address_of(kMm);
     REQUIRE(trace.kernel.table("owners").erase(&mm) == 0);
     trace.kernel.table("owners").refuse_next_insert(ENOMEM);
     trace.main.malloc(20, 0xb000);

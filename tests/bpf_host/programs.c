@@ -8,6 +8,9 @@
 #define LICENSE license_of_process_life
 #include "process_life.bpf.c"
 #undef LICENSE
+#define LICENSE license_of_user_mapping
+#include "user_mapping.bpf.c"
+#undef LICENSE
 
 #include "programs.h"
 
@@ -37,6 +40,8 @@ const struct host_map host_maps[] = {
     {"rule_requests", &rule_requests, NUMBER(rule_requests, type), 0, 0,
      NUMBER(rule_requests, max_entries)},
     {"raw_stacks", &raw_stacks, NUMBER(raw_stacks, type), 0, 0, NUMBER(raw_stacks, max_entries)},
+    {"mapping_records", &mapping_records, NUMBER(mapping_records, type), 0, 0,
+     NUMBER(mapping_records, max_entries)},
     {"life_news", &life_news, NUMBER(life_news, type), 0, 0, NUMBER(life_news, max_entries)},
 };
 const __u32 host_map_count = sizeof(host_maps) / sizeof(host_maps[0]);

@@ -46,6 +46,10 @@ int heap_return(struct pt_regs* context);
 int life_exec(struct bpf_raw_tracepoint_args* context);
 int life_fork(struct bpf_raw_tracepoint_args* context);
 int life_exit(struct bpf_raw_tracepoint_args* context);
+int mapping_enter1(__u64* context);
+int mapping_enter2(__u64* context);
+int mapping_exit1(__u64* context);
+int mapping_exit2(__u64* context);
 
 extern volatile __u32 gate_state;
 extern volatile __u32 next_generation;

@@ -7,8 +7,10 @@
 
 #define BPF_CORE_READ_1(source, a) ((source)->a)
 #define BPF_CORE_READ_2(source, a, b) ((source)->a->b)
-#define BPF_CORE_READ_CHOOSE(a, b, chosen, ...) chosen
-#define BPF_CORE_READ(source, ...) \
-  BPF_CORE_READ_CHOOSE(__VA_ARGS__, BPF_CORE_READ_2, BPF_CORE_READ_1, 0)(source, __VA_ARGS__)
+#define BPF_CORE_READ_3(source, a, b, c) ((source)->a->b->c)
+#define BPF_CORE_READ_CHOOSE(a, b, c, chosen, ...) chosen
+#define BPF_CORE_READ(source, ...)                                                        \
+  BPF_CORE_READ_CHOOSE(__VA_ARGS__, BPF_CORE_READ_3, BPF_CORE_READ_2, BPF_CORE_READ_1, 0) \
+  (source, __VA_ARGS__)
 
 #endif

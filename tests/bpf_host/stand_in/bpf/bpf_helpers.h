@@ -35,6 +35,8 @@ void* bpf_task_storage_get(void* map, struct task_struct* task, void* value, __u
 long bpf_ringbuf_output(void* ring, void* data, __u64 size, __u64 flags);
 void* bpf_ringbuf_reserve(void* ring, __u64 size, __u64 flags);
 void bpf_ringbuf_submit(void* data, __u64 flags);
+__u64 bpf_ringbuf_query(void* ring, __u64 flags);
+long bpf_probe_read_kernel(void* into, __u32 size, const void* address);
 long bpf_probe_read_user(void* into, __u32 size, const void* user_address);
 long bpf_tail_call(void* context, void* programs, __u32 index);
 __u64 bpf_ktime_get_ns(void);
