@@ -23,7 +23,9 @@ Facts full_host() {
           .uprobe_multi_pid = yes,
           .task_storage = yes,
           .attach_cookie = yes,
-          .seccomp_returns = yes};
+          .seccomp_returns = yes,
+          .syscall_tracepoints = yes,
+          .whole_syscall_programs = yes};
 }
 
 void take(kernel::Fact& fact, std::string reason) {
@@ -97,10 +99,24 @@ TEST_CASE("plan: the least that a host may have") {
   CHECK(made.cookies == kernel::Cookies::kByAddress);
 }
 
+TEST_CASE("plan: mappings need the tracepoints, and copies of programs that may be skipped") {
+  Facts facts = full_host();
+  REQUIRE(kernel::plan_mappings(facts).has_value());
+  CHECK(kernel::plan_mappings(facts)->programs == kernel::SyscallPrograms::kOnce);
+  take(facts.whole_syscall_programs, "x");
+  REQUIRE(kernel::plan_mappings(facts).has_value());
+  CHECK(kernel::plan_mappings(facts)->programs == kernel::SyscallPrograms::kSeveralTimes);
+  CHECK(kernel::plan_heap(facts).has_value());
+  take(facts.syscall_tracepoints, "none {here}");
+  REQUIRE_FALSE(kernel::plan_mappings(facts).has_value());
+  CHECK(kernel::plan_mappings(facts).error().text == "none {here}");
+  CHECK(kernel::plan_heap(facts).has_value());
+}
+
 TEST_CASE("describe: a row for every fact, what is missing says why in its own words") {
   Facts facts = full_host();
   const auto rows = kernel::describe(facts);
-  CHECK(rows.size() == 7);
+  CHECK(rows.size() == 9);
   for (const auto& row : rows) {
     CHECK(row.ok);
     CHECK_FALSE(row.detail.empty());

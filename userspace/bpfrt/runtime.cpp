@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
-#include <memory>
 #include <vector>
 
 #include "bpfrt/map.h"
@@ -45,14 +43,6 @@ Result<uint64_t> program_misses(const bpf_program* program) {
     return fail_errno(errno, "cannot ask the kernel about {}", bpf_program__name(program));
   }
   return info.recursion_misses;
-}
-
-bool kernel_has_function(const char* name) {
-  struct Free {
-    void operator()(btf* types) const noexcept { btf__free(types); }
-  };
-  const std::unique_ptr<btf, Free> types(btf__load_vmlinux_btf());
-  return types != nullptr && btf__find_by_name_kind(types.get(), name, BTF_KIND_FUNC) > 0;
 }
 
 }  // namespace tidemark::bpfrt

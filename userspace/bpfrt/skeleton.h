@@ -24,10 +24,6 @@ void silence_libbpf();
 // Linux 5.12.
 [[nodiscard]] Result<uint64_t> program_misses(const bpf_program* program);
 
-// Does the running kernel have a function of this name, by its BTF? Reads all of that: some
-// milliseconds.
-[[nodiscard]] bool kernel_has_function(const char* name);
-
 // Traits: a struct of static functions open(const bpf_object_open_opts*), load(Type*) and
 // destroy(Type*) around the functions that bpftool generated, and `using Type`.
 template <typename Traits>

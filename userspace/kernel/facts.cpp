@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "kernel/seccomp_trial.h"
+#include "support/file.h"
 #include "support/unique_fd.h"
 #include "support/uprobe.h"
 
@@ -72,6 +73,8 @@ LoadResult load_program(std::span<const bpf_insn> code, uint32_t attach_type, bo
   return result;
 }
 
+constexpr const char* kKernelTypes = "/sys/kernel/btf/vmlinux";
+
 constexpr bpf_insn kReturnZero = {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0};
 constexpr bpf_insn kExit = {BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
 constexpr std::array kEmptyProgram = {kReturnZero, kExit};
@@ -91,7 +94,7 @@ Fact probe_bpf() {
 }
 
 Fact probe_btf() {
-  if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) return {true, ""};
+  if (::access(kKernelTypes, R_OK) == 0) return {true, ""};
   return {false,
           "/sys/kernel/btf/vmlinux is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF,"
           " or /sys is not mounted here"};
@@ -146,6 +149,33 @@ Fact probe_uprobe_multi_pid() {
           "is used"};
 }
 
+// Has the kernel a type, a function or the like of this name? `types` is its BTF, which ends in all
+// names, each between two zeroes.
+bool is_named(std::string_view types, std::string_view name) {
+  constexpr char kZero = 0;
+  std::string between(1, kZero);
+  between += name;
+  between += kZero;
+  return types.find(between) != std::string_view::npos;
+}
+
+// Without the types nothing is traced at all, and the second row would say the same as the first.
+void probe_syscalls(Facts& facts) {
+  const auto types = read_file(kKernelTypes);
+  const bool traced =
+      types && is_named(*types, "btf_trace_sys_enter") && is_named(*types, "btf_trace_sys_exit");
+  facts.syscall_tracepoints = {
+      traced, traced ? ""
+                     : "this kernel has no system call tracepoints (CONFIG_FTRACE_SYSCALLS): "
+                       "mappings are not followed"};
+  // Linux 7.2 made these programs preemptible, by a function of this name for those of perf.
+  const bool preempted = traced && is_named(*types, "trace_call_bpf_faultable");
+  facts.whole_syscall_programs = {
+      !preempted, preempted ? "this kernel skips a program of a system call where another task is "
+                              "in it: each is attached eight times"
+                            : ""};
+}
+
 }  // namespace
 
 Facts probe_host() {
@@ -163,6 +193,7 @@ Facts probe_host() {
   facts.task_storage = probe_helper(BPF_FUNC_task_storage_get, "bpf_task_storage_get");
   facts.attach_cookie = probe_helper(BPF_FUNC_get_attach_cookie, "bpf_get_attach_cookie");
   facts.seccomp_returns = try_return_probe_under_seccomp();
+  probe_syscalls(facts);
   return facts;
 }
 

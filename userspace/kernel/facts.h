@@ -18,15 +18,17 @@ struct Fact {
 };
 
 struct Facts {
-  std::string release;    // uname -r, for people only
-  std::string machine;    // uname -m
-  Fact bpf;               // tracing programs load
-  Fact btf;               // /sys/kernel/btf/vmlinux
-  Fact uprobe_multi;      // many uprobes by one link
-  Fact uprobe_multi_pid;  // and its process filter means the process (broken in 6.6 to 6.9)
-  Fact task_storage;      // bpf_task_storage_get() in uprobe programs
-  Fact attach_cookie;     // bpf_get_attach_cookie()
-  Fact seccomp_returns;   // return probes do no harm under a seccomp filter
+  std::string release;          // uname -r, for people only
+  std::string machine;          // uname -m
+  Fact bpf;                     // tracing programs load
+  Fact btf;                     // /sys/kernel/btf/vmlinux
+  Fact uprobe_multi;            // many uprobes by one link
+  Fact uprobe_multi_pid;        // and its process filter means the process (broken in 6.6 to 6.9)
+  Fact task_storage;            // bpf_task_storage_get() in uprobe programs
+  Fact attach_cookie;           // bpf_get_attach_cookie()
+  Fact seccomp_returns;         // return probes do no harm under a seccomp filter
+  Fact syscall_tracepoints;     // sys_enter and sys_exit, with types
+  Fact whole_syscall_programs;  // none is skipped because another task was preempted in it
 };
 
 [[nodiscard]] Facts probe_host();

@@ -15,6 +15,12 @@ Result<HeapPlan> plan_heap(const Facts& facts) {
   return plan;
 }
 
+Result<MappingPlan> plan_mappings(const Facts& facts) {
+  if (!facts.syscall_tracepoints.present) return fail("{}", facts.syscall_tracepoints.reason);
+  return MappingPlan{facts.whole_syscall_programs.present ? SyscallPrograms::kOnce
+                                                          : SyscallPrograms::kSeveralTimes};
+}
+
 std::vector<Finding> describe(const Facts& facts) {
   const auto row = [](std::string what, const Fact& fact, std::string when_present) {
     return Finding{std::move(what), fact.present,
@@ -29,6 +35,8 @@ std::vector<Finding> describe(const Facts& facts) {
           "only the target's memory gets probes"),
       row("task storage", facts.task_storage, "a thread's call is kept with the thread"),
       row("return probes under seccomp", facts.seccomp_returns, "a filtered process lives"),
+      row("system call tracepoints", facts.syscall_tracepoints, "mappings are followed"),
+      row("whole system call programs", facts.whole_syscall_programs, "none is skipped"),
   };
 }
 

@@ -26,6 +26,17 @@ struct HeapPlan {
 // An error where the host cannot trace at all: one line with what to do.
 [[nodiscard]] Result<HeapPlan> plan_heap(const Facts& facts);
 
+// How often a program of a system call is attached: where the kernel may skip one, the first copy
+// that runs does the work.
+enum class SyscallPrograms { kOnce, kSeveralTimes };
+
+struct MappingPlan {
+  SyscallPrograms programs = SyscallPrograms::kOnce;
+};
+
+// An error where mappings cannot be followed.
+[[nodiscard]] Result<MappingPlan> plan_mappings(const Facts& facts);
+
 // A row of `tidemark doctor`: what is there, or what follows from its absence.
 struct Finding {
   std::string what;

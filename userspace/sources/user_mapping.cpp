@@ -92,8 +92,11 @@ class NoMappings final : public MappingSource {
 
 class UserMapping final : public MappingSource {
  public:
-  UserMapping(MappingSkeleton skeleton, const std::shared_ptr<UnwindRules>& unwind)
-      : skeleton_(std::move(skeleton)), book_(unwind) {}
+  UserMapping(MappingSkeleton skeleton, const kernel::MappingPlan& plan,
+              const std::shared_ptr<UnwindRules>& unwind)
+      : skeleton_(std::move(skeleton)),
+        book_(unwind),
+        copies_(plan.programs == kernel::SyscallPrograms::kOnce ? 1 : kHooks[0].programs.size()) {}
 
   // Loads and attaches, closed still. An error says what this kernel lacks.
   [[nodiscard]] Status load();
@@ -118,12 +121,11 @@ class UserMapping final : public MappingSource {
   MappingBook book_;
   std::optional<bpfrt::RingBuffer> records_;  // its callback uses the book
   std::vector<bpfrt::Link> links_;
-  std::size_t copies_ = 1;
+  std::size_t copies_;
   bool stopped_ = false;
 };
 
 Status UserMapping::load() {
-  copies_ = bpfrt::kernel_has_function("trace_call_bpf_faultable") ? kHooks[0].programs.size() : 1;
   for (const Hook& hook : kHooks) {
     for (const char* name : programs_of(hook)) {
       bpf_program__set_autoload(bpf_object__find_program_by_name(skeleton_->obj, name), true);
@@ -196,8 +198,8 @@ void UserMapping::stop() {
 
 Result<uint64_t> UserMapping::lost_records() const {
   uint64_t sum = 0;
-  for (const uint32_t counter :
-       {TM_COUNTER_mapping_records_lost, TM_COUNTER_mapping_calls_missed}) {
+  for (const uint32_t counter : {TM_COUNTER_mapping_records_lost, TM_COUNTER_mapping_calls_missed,
+                                 TM_COUNTER_threads_full}) {
     const auto slots = bpfrt::per_cpu<tm_count>(skeleton_->maps.counters, counter);
     if (!slots) return std::unexpected(slots.error());
     for (const tm_count& slot : *slots) sum += slot.count;
@@ -239,16 +241,18 @@ Result<Collected> UserMapping::collect(const Window& window) const {
 
 Result<std::unique_ptr<Source>> open_user_mapping(const kernel::Facts& facts, const Settings&,
                                                   Shared& shared) {
-  const auto plan = kernel::plan_heap(facts);
-  if (!plan) return std::unexpected(plan.error());
+  const auto heap = kernel::plan_heap(facts);
+  if (!heap) return std::unexpected(heap.error());
+  const auto plan = kernel::plan_mappings(facts);
+  if (!plan) return std::make_unique<NoMappings>(plan.error().text);
   auto skeleton = MappingSkeleton::open();
   if (!skeleton) return std::unexpected(skeleton.error());
   (*skeleton)->rodata->self_tgid = static_cast<uint32_t>(::getpid());
-  (*skeleton)->rodata->have_task_storage = plan->thread_state == kernel::ThreadState::kTaskStorage;
+  (*skeleton)->rodata->have_task_storage = heap->thread_state == kernel::ThreadState::kTaskStorage;
   if (auto adopted = shared.maps.adopt((*skeleton)->obj); !adopted) {
     return std::unexpected(adopted.error());
   }
-  auto source = std::make_unique<UserMapping>(std::move(*skeleton), shared.unwind);
+  auto source = std::make_unique<UserMapping>(std::move(*skeleton), *plan, shared.unwind);
   if (auto loaded = source->load(); !loaded) {
     return std::make_unique<NoMappings>("mappings are not followed: " + loaded.error().text);
   }
