@@ -189,6 +189,11 @@ std::string target_path(const std::string& name) {
   return from_environment("TIDEMARK_TARGETS", TIDEMARK_DEFAULT_TARGETS) + "/" + name;
 }
 
+bool is_missing(const std::string& target, const std::string& package) {
+  if (::access(target_path(target).c_str(), X_OK) == 0) return false;
+  return skip_because(target + " was not built: " + package + " is not installed");
+}
+
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream stream(text);

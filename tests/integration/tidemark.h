@@ -88,6 +88,8 @@ class Trace {
 Outcome run_tidemark(const Words& arguments, SpawnOptions options = {});
 std::string tidemark_path();
 std::string target_path(const std::string& name);
+// True, with the reason said, where the target was not built.
+bool is_missing(const std::string& target, const std::string& package);
 std::vector<std::string> lines_of(const std::string& text);
 
 struct Sums {

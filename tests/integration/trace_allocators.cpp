@@ -19,12 +19,6 @@ std::string operations() {
   return std::to_string(scaled(kOperations, 20'000));
 }
 
-// True, with the reason said, where the target was not built.
-bool is_missing(const std::string& target, const std::string& package) {
-  if (::access(target_path(target).c_str(), X_OK) == 0) return false;
-  return skip_because(target + " was not built: " + package + " is not installed");
-}
-
 std::set<std::string> allocators_of(const Json& report) {
   std::set<std::string> names;
   for (const Json& site : report.at("call_sites"))

@@ -44,6 +44,35 @@ const Json& apart_row(const Json& report, const std::string& purpose) {
   throw std::runtime_error("nothing of this purpose: " + purpose);
 }
 
+// What the allocator maps, however much at a time, is no call site: only the program's own is.
+Json check_backing(Target& target, const std::string& allocator, Outcome& outcome) {
+  Trace trace({"-p", target.pid_text(), "--exact", "--no-color"});
+  const Json ledger = run_traced(target, trace, outcome);
+  const Json& report = outcome.report();
+  check_ledger(report, ledger);
+  const std::vector<Json> mappings = sites_of(report, "mapping");
+  REQUIRE(mappings.size() == 1);
+  CHECK(frame_name(mappings[0].at("frames")[0]) == "site_own_mapping");
+  for (const Json& site : sites_of(report, "heap")) CHECK(site.at("allocator") == allocator);
+  const long own = report.at("totals").at("mapping_live_bytes");
+  CHECK(own == 1 << 20);
+  // All blocks were allocated in the trace, so the memory that holds them was mapped in it, but for
+  // what the allocator had left.
+  const Json backing = apart_row(report, "heap_backing");
+  CHECK(backing.at("live_bytes").get<long>() >=
+        (report.at("totals").at("live_bytes").get<long>() - own) / 2);
+  // The small blocks were not touched, but the allocator wrote its headers.
+  CHECK(backing.at("resident_bytes").get<long>() > 0);
+  CHECK(outcome.out.find("not in the sums") != std::string::npos);
+  return backing;
+}
+
+void check_backing_preloaded(const std::string& library, const std::string& allocator) {
+  Target target(Words{"env", "LD_PRELOAD=" + library, target_path("heap_backing"), "8"});
+  Outcome outcome;
+  check_backing(target, allocator, outcome);
+}
+
 }  // namespace
 
 // mmap, munmap of parts, mremap, MAP_FIXED over old ones, brk, shmat, and all of them failing;
@@ -87,24 +116,29 @@ TEST_CASE("trace_mappings_exact_with_one_thread") {
 TEST_CASE("trace_mappings_of_the_heap_are_not_counted_twice") {
   if (cannot_trace()) return;
   Target target("heap_backing", {"8"});
-  Trace trace({"-p", target.pid_text(), "--exact", "--no-color"});
   Outcome outcome;
-  const Json ledger = run_traced(target, trace, outcome);
-  const Json& report = outcome.report();
-  check_ledger(report, ledger);
-  CHECK(sites_of(report, "mapping").size() == 1);
-  const Json& backing = apart_row(report, "heap_backing");
-  // It holds at least the blocks; one of the large ones in each thread was freed, and its mapping
-  // with it.
-  const long own = report.at("totals").at("mapping_live_bytes");
-  CHECK(own == 1 << 20);
+  const Json backing = check_backing(target, "glibc", outcome);
+  const Json& totals = outcome.report().at("totals");
+  // One of the large blocks of each thread was freed, and its mapping with it.
   CHECK(backing.at("live_bytes").get<long>() >=
-        report.at("totals").at("live_bytes").get<long>() - own);
+        totals.at("live_bytes").get<long>() - totals.at("mapping_live_bytes").get<long>());
   CHECK(backing.at("live_count").get<long>() >= 8 * 39);
   CHECK(backing.at("total_count").get<long>() >= backing.at("live_count").get<long>() + 8);
-  // The small blocks were not touched, but the allocator wrote its headers.
-  CHECK(backing.at("resident_bytes").get<long>() > 0);
-  CHECK(outcome.out.find("not in the sums") != std::string::npos);
+}
+
+TEST_CASE("trace_mappings_of_jemalloc_are_not_counted_twice") {
+  if (cannot_trace() || is_missing("ledger_jemalloc", "libjemalloc-dev")) return;
+  check_backing_preloaded("libjemalloc.so.2", "jemalloc");
+}
+
+TEST_CASE("trace_mappings_of_tcmalloc_are_not_counted_twice") {
+  if (cannot_trace() || is_missing("ledger_tcmalloc", "libgoogle-perftools-dev")) return;
+  check_backing_preloaded("libtcmalloc.so.4", "tcmalloc");
+}
+
+TEST_CASE("trace_mappings_of_mimalloc_are_not_counted_twice") {
+  if (cannot_trace() || is_missing("ledger_mimalloc", "libmimalloc-dev")) return;
+  check_backing_preloaded("libmimalloc.so.2", "mimalloc");
 }
 
 // A library that comes by dlopen, a thread: what the dynamic linker maps is no call site.
