@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "readers.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -139,8 +140,10 @@ void fdinfo(std::string_view text) {
 }
 
 void proc_net(std::string_view text) {
-  static_cast<void>(parse_proc_net_raw(text, AF_INET));
-  static_cast<void>(parse_proc_net_raw(text, AF_INET6));
+  for (const int protocol : {IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP}) {
+    static_cast<void>(parse_proc_net_inet(text, AF_INET, protocol));
+    static_cast<void>(parse_proc_net_inet(text, AF_INET6, protocol));
+  }
   static_cast<void>(parse_proc_net_packet(text));
 }
 

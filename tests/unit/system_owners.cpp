@@ -4,6 +4,7 @@
 // SysV segments, mounts, cgroups, /proc/net. The texts of VMware, Hyper-V and Xen follow the
 // formats in their drivers' sources; no such machine was at hand.
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -199,13 +200,13 @@ TEST_CASE("holders: the cgroup that memory is charged to") {
 }
 
 TEST_CASE("proc_net: raw sockets of both families") {
-  const auto sockets = parse_proc_net_raw(
+  const auto sockets = parse_proc_net_inet(
       "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
       "inode ref pointer drops\n"
       "  112: 0100007F:0070 00000000:0000 07 00000000:02400800 00:00000000 00000000     0        0 "
       "31337 2 0000000000000000 5\n"
       "    1: 00000000:0001 00000000:0000 07 0000\n",
-      AF_INET);
+      AF_INET, IPPROTO_RAW);
   REQUIRE(sockets.size() == 1);
   const model::Socket& vrrp = sockets[0].socket;
   CHECK(vrrp.protocol == "vrrp");
@@ -213,16 +214,52 @@ TEST_CASE("proc_net: raw sockets of both families") {
   CHECK(vrrp.recv_queue_bytes == 0x2400800);
   CHECK(vrrp.inode.value == 31337);
   CHECK(vrrp.drops == 5);
-  const auto six = parse_proc_net_raw(
+  const auto six = parse_proc_net_inet(
       "   58: 00000000000000000000000000000000:003A 00000000000000000000000000000000:0000 07 "
       "00000100:0001E000 00:00000000 00000000     0        0 4242 2 0000000000000000 17\n",
-      AF_INET6);
+      AF_INET6, IPPROTO_RAW);
   REQUIRE(six.size() == 1);
   CHECK(six[0].socket.family == "inet6");
   CHECK(six[0].socket.protocol == "icmpv6");
   CHECK(six[0].socket.local == "*");
   CHECK(six[0].socket.send_queue_bytes == 0x100);
   CHECK(six[0].socket.recv_queue_bytes == 0x1e000);
+}
+
+// As Linux 6.1 says it of a connection that was closed while the other end did not read.
+TEST_CASE("proc_net: TCP connections, also those without a file, and what listens") {
+  const auto sockets = parse_proc_net_inet(
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
+      "inode\n"
+      "   0: 0100007F:1267 00000000:0000 0A 00000000:00000003 00:00000000 00000000     0        0 "
+      "7443 1 0000000000000000 100 0 0 10 0\n"
+      "   1: 0100007F:D296 0100007F:1267 04 003FF001:00000000 04:00000007 00000000     0        0 "
+      "0 2 0000000000000000 21 0 0 10 -1\n"
+      "   2: 0100007F:1267 0100007F:D296 01 00000000:00001000 00:00000000 00000000     0        0 "
+      "7445 1 0000000000000000 21 8 0 10 -1\n",
+      AF_INET, IPPROTO_TCP);
+  REQUIRE(sockets.size() == 3);
+  CHECK(sockets[0].socket.bytes() == 0);  // three connections wait, not three bytes
+  const model::Socket& closed = sockets[1].socket;
+  CHECK(closed.protocol == "tcp");
+  CHECK(closed.type == "stream");
+  CHECK(closed.local == "127.0.0.1:53910");
+  CHECK(closed.inode.value == 0);
+  CHECK(closed.send_queue_bytes == 0x3ff001);
+  CHECK_FALSE(closed.drops);
+  CHECK(sockets[2].socket.recv_queue_bytes == 0x1000);
+}
+
+TEST_CASE("proc_net: UDP sockets with their drops") {
+  const auto sockets = parse_proc_net_inet(
+      "  470: 00000000:0035 00000000:0000 07 00000000:00000300 00:00000000 00000000   101        0 "
+      "8100 2 0000000000000000 6\n",
+      AF_INET, IPPROTO_UDP);
+  REQUIRE(sockets.size() == 1);
+  CHECK(sockets[0].socket.protocol == "udp");
+  CHECK(sockets[0].socket.type == "dgram");
+  CHECK(sockets[0].socket.recv_queue_bytes == 0x300);
+  CHECK(sockets[0].socket.drops == 6);
 }
 
 TEST_CASE("proc_net: packet sockets, whose rings are not there") {

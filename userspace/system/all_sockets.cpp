@@ -21,16 +21,18 @@ using Sockets = Result<std::vector<model::SocketFacts>>;
 
 // Where a kind has no diag module: what /proc/net has of it, with the reason for the coverage.
 Sockets read_otherwise(DiagKind kind) {
-  switch (kind) {
-    case DiagKind::kRaw4:
-      return read_proc_net_raw(AF_INET);
-    case DiagKind::kRaw6:
-      return read_proc_net_raw(AF_INET6);
-    case DiagKind::kPacket:
-      return read_proc_net_packet();
-    default:
-      return fail("not in /proc/net with its memory");
+  if (kind == DiagKind::kPacket) return read_proc_net_packet();
+  if (const auto inet = inet_protocol_of(kind)) {
+    return read_proc_net_inet(name_of(kind), inet->family, inet->protocol);
   }
+  return fail("not in /proc/net with its memory");
+}
+
+// What a reader of /proc/net has to know.
+std::string_view lacks_otherwise(DiagKind kind) {
+  if (kind == DiagKind::kPacket) return "; rings are not seen there";
+  if (kind == DiagKind::kTcp4 || kind == DiagKind::kTcp6) return "; queues are payload there";
+  return {};
 }
 
 model::Coverage line_for(DiagKind kind, model::HookState state, std::string reason) {
@@ -45,17 +47,21 @@ void name_interface(model::Socket& socket) {
   if (index && ::if_indextoname(*index, name.data()) != nullptr) socket.local = name.data();
 }
 
-// In the namespace: all kinds. The first reason for what is missing is kept for each.
+enum class Wanted { kAll, kWithoutFile };
+
+// In each namespace: the kinds that are named. The first reason for what is missing is kept.
 class Visit {
  public:
-  explicit Visit(model::OwnerTable& table) : table_(table) {}
+  Visit(std::span<const DiagKind> kinds, Wanted wanted, model::OwnerTable& table)
+      : kinds_(kinds), wanted_(wanted), table_(table) {}
 
   void run(model::Inode netns) {
-    for (const DiagKind kind : all_diag_kinds()) {
+    for (const DiagKind kind : kinds_) {
       auto sockets = dump_sockets(kind);
       if (!sockets) sockets = instead_of(kind, sockets.error());
       if (!sockets) continue;
       for (model::SocketFacts& facts : *sockets) {
+        if (wanted_ == Wanted::kWithoutFile && facts.socket.inode.value != 0) continue;
         facts.socket.netns = netns;
         name_interface(facts.socket);
         table_.add_socket(std::move(facts));
@@ -64,7 +70,7 @@ class Visit {
   }
 
   void write_to(std::vector<model::Coverage>& coverage) const {
-    for (const DiagKind kind : all_diag_kinds()) {
+    for (const DiagKind kind : kinds_) {
       const auto found = without_.find(kind);
       if (found != without_.end()) {
         coverage.push_back(found->second);
@@ -78,31 +84,20 @@ class Visit {
   Sockets instead_of(DiagKind kind, const Error& why) {
     auto sockets = read_otherwise(kind);
     if (sockets) {
-      const char* lacks = kind == DiagKind::kPacket ? "; rings are not seen there" : "";
-      without_.try_emplace(
-          kind, line_for(kind, model::HookState::kOff,
-                         fmt::format("{}; /proc/net is read in its place{}", why.text, lacks)));
+      without_.try_emplace(kind, line_for(kind, model::HookState::kOff,
+                                          fmt::format("{}; /proc/net is read in its place{}",
+                                                      why.text, lacks_otherwise(kind))));
     } else {
       without_.try_emplace(kind, line_for(kind, model::HookState::kMissing, why.text));
     }
     return sockets;
   }
 
+  std::span<const DiagKind> kinds_;
+  Wanted wanted_;
   model::OwnerTable& table_;
   std::map<DiagKind, model::Coverage> without_;
 };
-
-void add_orphans_here(model::Inode netns, model::OwnerTable& table) {
-  for (const DiagKind kind : {DiagKind::kTcp4, DiagKind::kTcp6}) {
-    auto sockets = dump_sockets(kind);
-    if (!sockets) continue;
-    for (model::SocketFacts& facts : *sockets) {
-      if (facts.socket.inode.value != 0) continue;
-      facts.socket.netns = netns;
-      table.add_socket(std::move(facts));
-    }
-  }
-}
 
 }  // namespace
 
@@ -116,14 +111,17 @@ void read_orphans(model::OwnerTable& table, std::vector<model::Coverage>& covera
   }
   coverage.push_back({"sockstat/orphan", model::HookState::kOn, {}});
   if (*orphans == 0) return;
+  constexpr std::array kTcp = {DiagKind::kTcp4, DiagKind::kTcp6};
+  Visit visit(kTcp, Wanted::kWithoutFile, table);
   for (const Namespace& network : list_namespaces(NamespaceKind::kNetwork)) {
     // One that cannot be entered has its line from whoever else goes there.
-    static_cast<void>(run_inside(network, [&] { add_orphans_here(network.inode, table); }));
+    static_cast<void>(run_inside(network, [&] { visit.run(network.inode); }));
   }
+  visit.write_to(coverage);
 }
 
 void read_all_sockets(model::OwnerTable& table, std::vector<model::Coverage>& coverage) {
-  Visit visit(table);
+  Visit visit(all_diag_kinds(), Wanted::kAll, table);
   for (const Namespace& network : list_namespaces(NamespaceKind::kNetwork)) {
     const auto entered = run_inside(network, [&] { visit.run(network.inode); });
     if (!entered) {

@@ -2,6 +2,7 @@
 #include "system/proc_net.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -48,26 +49,34 @@ std::optional<std::pair<uint64_t, uint64_t>> parse_queues(std::string_view text)
   return std::pair{*sent, *received};
 }
 
-std::optional<model::SocketFacts> parse_raw_line(std::string_view line, int family) {
+constexpr unsigned kListening = 10;  // TCP_LISTEN of include/net/tcp_states.h
+
+std::optional<model::SocketFacts> parse_inet_line(std::string_view line, int family, int protocol) {
   skip_words(line, 1);  // its number in the table
   const auto local = parse_endpoint(next_word(line));
-  skip_words(line, 2);  // the other end, state
+  skip_words(line, 1);  // the other end
+  const auto state = parse_number<unsigned>(next_word(line), 16);
   const auto queues = parse_queues(next_word(line));
   skip_words(line, 4);  // timers, uid, timeout
   const auto inode = parse_number<uint64_t>(next_word(line));
-  skip_words(line, 2);  // references, address
-  const auto drops = parse_number<uint64_t>(next_word(line));
-  if (!local || !queues || !inode) return std::nullopt;
+  if (!local || !state || !queues || !inode) return std::nullopt;
+  const bool is_raw = protocol == IPPROTO_RAW, is_tcp = protocol == IPPROTO_TCP;
   model::SocketFacts facts;
   model::Socket& socket = facts.socket;
   socket.family = socket_family_name(family);
-  socket.type = "raw";
-  socket.protocol = socket_protocol_name(family, local->port);
-  socket.local = socket_address_text({local->address.data(), local->length}, 0);
+  socket.type = is_raw ? "raw" : is_tcp ? "stream" : "dgram";
+  socket.protocol = socket_protocol_name(family, is_raw ? local->port : protocol);
+  socket.local = socket_address_text({local->address.data(), local->length},
+                                     is_raw ? uint16_t{0} : local->port);
   socket.inode = model::Inode{*inode};
-  socket.send_queue_bytes = queues->first;
-  socket.recv_queue_bytes = queues->second;
-  socket.drops = drops;
+  // Of a listening one the figures are connections, not bytes.
+  if (!is_tcp || *state != kListening) {
+    socket.send_queue_bytes = queues->first;
+    socket.recv_queue_bytes = queues->second;
+  }
+  if (is_tcp) return facts;
+  skip_words(line, 2);  // references, address
+  socket.drops = parse_number<uint64_t>(next_word(line));
   return facts;
 }
 
@@ -103,8 +112,10 @@ std::vector<model::SocketFacts> parse_table(std::string_view text, ParseLine par
 
 }  // namespace
 
-std::vector<model::SocketFacts> parse_proc_net_raw(std::string_view text, int family) {
-  return parse_table(text, [&](std::string_view line) { return parse_raw_line(line, family); });
+std::vector<model::SocketFacts> parse_proc_net_inet(std::string_view text, int family,
+                                                    int protocol) {
+  return parse_table(
+      text, [&](std::string_view line) { return parse_inet_line(line, family, protocol); });
 }
 
 std::vector<model::SocketFacts> parse_proc_net_packet(std::string_view text) {
@@ -125,11 +136,11 @@ std::optional<uint64_t> parse_orphans(std::string_view sockstat) {
 }
 
 // Not /proc/net: that is the namespace of the process's first thread.
-Result<std::vector<model::SocketFacts>> read_proc_net_raw(int family) {
-  const auto text =
-      read_file(family == AF_INET ? "/proc/thread-self/net/raw" : "/proc/thread-self/net/raw6");
+Result<std::vector<model::SocketFacts>> read_proc_net_inet(std::string_view file, int family,
+                                                           int protocol) {
+  const auto text = read_file(fmt::format("/proc/thread-self/net/{}", file));
   if (!text) return std::unexpected(text.error());
-  return parse_proc_net_raw(*text, family);
+  return parse_proc_net_inet(*text, family, protocol);
 }
 
 Result<std::vector<model::SocketFacts>> read_proc_net_packet() {

@@ -39,7 +39,15 @@ enum class DiagKind {
   kNetlink
 };
 [[nodiscard]] std::span<const DiagKind> all_diag_kinds();
+// Of TCP, UDP and raw sockets also the name of the table in /proc/net.
 [[nodiscard]] std::string_view name_of(DiagKind kind);
+
+struct InetProtocol {
+  int family;    // AF_INET, AF_INET6
+  int protocol;  // IPPROTO_TCP and so on, IPPROTO_RAW
+};
+// None for sockets that do not speak IP.
+[[nodiscard]] std::optional<InetProtocol> inet_protocol_of(DiagKind kind);
 
 // All sockets of the kind in this thread's network namespace. An error where the kernel was built
 // without the kind's diag module or does not answer.

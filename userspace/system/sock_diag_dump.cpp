@@ -110,6 +110,12 @@ std::string_view name_of(DiagKind kind) {
   return row_of(kind).name;
 }
 
+std::optional<InetProtocol> inet_protocol_of(DiagKind kind) {
+  const KindRow& row = row_of(kind);
+  if (row.family != AF_INET && row.family != AF_INET6) return std::nullopt;
+  return InetProtocol{row.family, row.protocol};
+}
+
 Result<std::vector<model::SocketFacts>> dump_sockets(DiagKind kind) {
   const KindRow& row = row_of(kind);
   std::vector<model::SocketFacts> sockets;
