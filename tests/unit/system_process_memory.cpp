@@ -118,6 +118,18 @@ TEST_CASE("thread stacks: the guard may come on top of what was asked for") {
   CHECK(found->each_bytes == kStack);
 }
 
+// Linux 6.1: the first thread's stack and the variables of a library that was mapped before it.
+TEST_CASE("thread stacks: one that grew together with what lies above it is one of them") {
+  const std::string grown =
+      "7f5000000000-7f5000001000 ---p 00000000 00:00 0 \n"
+      "7f5000001000-7f5002004000 rw-p 00000000 00:00 0 \n";
+  const auto found = find_thread_stacks(parse_memory_mappings(stacks(90, 0x7e0000000000) + grown));
+  REQUIRE(found.has_value());
+  CHECK(found->count == 91);
+  CHECK(found->each_bytes == kStack);
+  CHECK(found->total_bytes == 91 * kStack);
+}
+
 TEST_CASE("thread stacks: arenas of malloc are none, one stack is none") {
   // An arena: what is in use, and above it what may not be touched yet.
   std::string arenas;

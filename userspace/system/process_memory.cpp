@@ -74,6 +74,31 @@ bool is_stack(const model::MemoryMapping& mapping) {
          mapping.permissions == "rw-p";
 }
 
+// How many mappings of each size stand above a guard.
+std::map<uint64_t, uint64_t> count_guarded(const std::vector<model::MemoryMapping>& mappings) {
+  std::map<uint64_t, uint64_t> count_by_size;
+  for (std::size_t at = 1; at < mappings.size(); ++at) {
+    const model::MemoryMapping& guard = mappings[at - 1];
+    const model::MemoryMapping& stack = mappings[at];
+    if (!is_guard(guard) || !is_stack(stack) || end_of(guard) != stack.start.value) continue;
+    if (stack.size_bytes < kSmallestStack) continue;
+    ++count_by_size[asked_for(guard.size_bytes, stack.size_bytes)];
+  }
+  return count_by_size;
+}
+
+// Where the kernel sets mappings side by side (Linux 6.1 does), the topmost stack may be one mapping
+// with what lies above it, such as a library's variables: single ones that are a little larger.
+uint64_t count_grown_together(const std::map<uint64_t, uint64_t>& count_by_size, uint64_t size) {
+  constexpr uint64_t kMost = uint64_t{1} << 20;
+  uint64_t found = 0;
+  for (auto at = count_by_size.upper_bound(size);
+       at != count_by_size.end() && at->first - size <= kMost; ++at) {
+    found += at->second == 1 ? 1 : 0;
+  }
+  return found;
+}
+
 std::string proc_file(model::Pid pid, std::string_view name) {
   return fmt::format("/proc/{}/{}", pid.value, name);
 }
@@ -192,21 +217,15 @@ std::vector<model::MemoryMapping> parse_memory_mappings(std::string_view text) {
 
 std::optional<model::ThreadStacks> find_thread_stacks(
     const std::vector<model::MemoryMapping>& mappings) {
-  std::map<uint64_t, uint64_t> count_by_size;
-  for (std::size_t at = 1; at < mappings.size(); ++at) {
-    const model::MemoryMapping& guard = mappings[at - 1];
-    const model::MemoryMapping& stack = mappings[at];
-    if (!is_guard(guard) || !is_stack(stack) || end_of(guard) != stack.start.value) continue;
-    if (stack.size_bytes < kSmallestStack) continue;
-    ++count_by_size[asked_for(guard.size_bytes, stack.size_bytes)];
-  }
+  const auto count_by_size = count_guarded(mappings);
   std::optional<model::ThreadStacks> stacks;
   uint64_t total = 0;
   for (const auto& [size, count] : count_by_size) {
     if (count < 2) continue;
-    total += size * count;
-    if (!stacks || count >= stacks->count) {
-      stacks = model::ThreadStacks{.count = count, .each_bytes = size, .total_bytes = 0};
+    const uint64_t all = count + count_grown_together(count_by_size, size);
+    total += size * all;
+    if (!stacks || all >= stacks->count) {
+      stacks = model::ThreadStacks{.count = all, .each_bytes = size, .total_bytes = 0};
     }
   }
   if (stacks) stacks->total_bytes = total;
