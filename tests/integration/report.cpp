@@ -4,58 +4,23 @@
 // lies and with its owner, what an ordinary user gets. What a plant took comes from its own ledger.
 // Needs root, except where it says so.
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
-#include "tidemark.h"
+#include "report_plants.h"
 
 using namespace tidemark::test;
 
 namespace {
 
-constexpr int64_t kMiB = 1 << 20;
 constexpr uid_t kNobody = 65534;
-// Others work on the machine too: what is measured while they come and go is measured again.
-constexpr int kAttempts = 4;
 
-bool cannot_look() {
-  return ::geteuid() != 0 && skip_because("looking into other processes needs root");
-}
-
-Json look(const Words& more = {}, SpawnOptions options = {}) {
-  Words words = {"report", "--json", "-", "--quiet"};
-  words.insert(words.end(), more.begin(), more.end());
-  const Outcome outcome = run_tidemark(words, options);
+// A report by a run of its own.
+Json look(SpawnOptions options = {}) {
+  const Outcome outcome = run_tidemark({"report", "--json", "-", "--quiet"}, options);
   INFO(outcome.err);
   REQUIRE(outcome.exit_code == 0);
   return Json::parse(outcome.out);
-}
-
-int64_t ghost(const Json& report) {
-  return report["ghost"]["bytes"].get<int64_t>();
-}
-int64_t error(const Json& report) {
-  return report["ghost"]["error_bytes"].get<int64_t>();
-}
-
-int64_t category(const Json& report, const std::string& name) {
-  if (name == "ghost") return ghost(report);
-  for (const Json& row : report["attribution"]) {
-    if (row["category"] == name) return row["bytes"].get<int64_t>();
-  }
-  return 0;
-}
-
-// Sum of a field over the rows of this process.
-int64_t sum_of(const Json& rows, pid_t pid, const char* field) {
-  int64_t sum = 0;
-  for (const Json& row : rows) {
-    if (row["pid"] == pid) sum += row[field].get<int64_t>();
-  }
-  return sum;
 }
 
 bool has_verdict(const Json& report, const std::string& area, const std::string& part) {
@@ -66,83 +31,7 @@ bool has_verdict(const Json& report, const std::string& area, const std::string&
   });
 }
 
-struct Plant {
-  Target target;
-  Json ledger;
-  Plant(const std::string& kind, long amount)
-      : target("memory_plants", {kind, std::to_string(amount)}) {
-    ledger = target.run();
-  }
-  [[nodiscard]] int64_t bytes() const { return ledger["bytes"].get<int64_t>(); }
-};
-
-// Which rows a plant may move besides its own, and what the machine moves by itself: tasks that
-// come and go take page tables, slab and vmalloc (stacks). The stated noise of a kernel row.
-constexpr int64_t kNoise = 8 * kMiB;
-constexpr std::array kKernelRows = {"vmalloc", "percpu",      "secondary_page_tables", "hugetlb",
-                                    "zspages", "unevictable", "hardware_corrupted",    "balloon"};
-
-struct Move {
-  Json before;
-  Json after;
-  int64_t bytes = 0;
-  pid_t pid = 0;
-  [[nodiscard]] int64_t of(const std::string& name) const {
-    return category(after, name) - category(before, name);
-  }
-  [[nodiscard]] int64_t allowed() const { return error(before) + error(after); }
-};
-
-bool others_are_still(const Move& move, const std::string& own) {
-  return std::ranges::all_of(kKernelRows, [&](const char* name) {
-    return name == own || std::abs(move.of(name)) <= kNoise;
-  });
-}
-
-// Plants until the row moved by the plant, within the printed error (of the ghost) or `noise`, and
-// all other kernel rows stood still; the last move is returned either way, for the checks to judge.
-Move plant_and_look(const std::string& kind, long amount, const std::string& own) {
-  Move move;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    move.before = look();
-    Plant plant(kind, amount);
-    move.after = look();
-    move.bytes = plant.bytes();
-    move.pid = plant.target.pid();
-    const int64_t allowed = own == "ghost" ? move.allowed() : kNoise;
-    const bool ghost_is_right = own == "ghost" || std::abs(move.of("ghost")) <= move.allowed();
-    if (std::abs(move.of(own) - move.bytes) <= allowed && ghost_is_right &&
-        others_are_still(move, own)) {
-      break;
-    }
-  }
-  return move;
-}
-
-void check_ghost_plant(const std::string& kind, long amount, const std::string& maker) {
-  if (cannot_look()) return;
-  const Move move = plant_and_look(kind, amount, "ghost");
-  CAPTURE(move.before["ghost"].dump());
-  CAPTURE(move.after["ghost"].dump());
-  CHECK(std::abs(move.of("ghost") - move.bytes) <= move.allowed());
-  CHECK(others_are_still(move, "ghost"));
-  int64_t explained = 0;
-  for (const Json& part : move.after["ghost"]["explained"]) {
-    if (part["pid"] == move.pid && part["maker"] == maker)
-      explained += part["bytes"].get<int64_t>();
-  }
-  CHECK(std::abs(explained - move.bytes) <= kMiB / 4);
-}
-
-void check_other_plant(const std::string& kind, long amount, const std::string& own) {
-  if (cannot_look()) return;
-  const Move move = plant_and_look(kind, amount, own);
-  CAPTURE(move.before["attribution"].dump());
-  CAPTURE(move.after["attribution"].dump());
-  CHECK(std::abs(move.of(own) - move.bytes) <= kNoise);
-  CHECK(std::abs(move.of("ghost")) <= move.allowed());
-  CHECK(others_are_still(move, own));
-}
+const Look kOneShot = [] { return look(); };
 
 }  // namespace
 
@@ -150,7 +39,7 @@ TEST_CASE("report_every_byte_of_memtotal_once") {
   if (cannot_look()) return;
   const Json report = look();
   CHECK(report["schema"] == "tidemark.report/1");
-  int64_t sum = ghost(report);
+  int64_t sum = ghost_of(report);
   for (const Json& row : report["attribution"]) {
     CHECK_FALSE(row["bytes"].is_null());
     sum += row["bytes"].get<int64_t>();
@@ -158,63 +47,37 @@ TEST_CASE("report_every_byte_of_memtotal_once") {
   CHECK(sum == report["mem_total_bytes"].get<int64_t>());
   int64_t explained = report["ghost"]["unexplained_bytes"].get<int64_t>();
   for (const Json& part : report["ghost"]["explained"]) explained += part["bytes"].get<int64_t>();
-  CHECK(explained == ghost(report));
+  CHECK(explained == ghost_of(report));
 }
 
 TEST_CASE("report_five_quiet_baselines_differ_by_one_mib") {
   if (cannot_look()) return;
-  int64_t spread = 0;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    int64_t least = INT64_MAX, most = 0;
-    for (int at = 0; at < 5; ++at) {
-      const int64_t bytes = ghost(look());
-      least = std::min(least, bytes);
-      most = std::max(most, bytes);
-    }
-    spread = most - least;
-    if (spread <= kMiB) break;
-  }
-  CHECK(spread <= kMiB);
+  CHECK(spread_of_five(kOneShot) <= kMiB);
 }
 
 TEST_CASE("report_plant_packet_ring") {
-  check_ghost_plant("packet_ring", 64, "packet_ring");
+  if (!cannot_look()) check_ghost_plant(kOneShot, "packet_ring", 64, "packet_ring");
 }
 TEST_CASE("report_plant_pipes") {
-  check_ghost_plant("pipes", 32, "pipe");
+  if (!cannot_look()) check_ghost_plant(kOneShot, "pipes", 32, "pipe");
 }
 TEST_CASE("report_plant_perf_ring") {
-  check_ghost_plant("perf_ring", 8, "perf_ring");
+  if (!cannot_look()) check_ghost_plant(kOneShot, "perf_ring", 8, "perf_ring");
 }
 TEST_CASE("report_plant_bpf_ring_buffer") {
-  check_ghost_plant("bpf_ringbuf", 16, "bpf");
+  if (!cannot_look()) check_ghost_plant(kOneShot, "bpf_ringbuf", 16, "bpf");
 }
 TEST_CASE("report_plant_bpf_array_is_vmalloc_and_no_ghost") {
-  check_other_plant("bpf_array", 64, "vmalloc");
+  if (!cannot_look()) check_other_plant(kOneShot, "bpf_array", 64, "vmalloc");
 }
 TEST_CASE("report_plant_memfd_is_shmem_and_no_ghost") {
-  check_other_plant("memfd", 64, "shmem");
+  if (!cannot_look()) check_other_plant(kOneShot, "memfd", 64, "shmem");
 }
 TEST_CASE("report_plant_tmpfs_file_is_shmem_and_no_ghost") {
-  check_other_plant("tmpfs_file", 32, "shmem");
+  if (!cannot_look()) check_other_plant(kOneShot, "tmpfs_file", 32, "shmem");
 }
-
-// What is queued lies partly in slab: the ghost moves by the part that the report says.
 TEST_CASE("report_plant_unix_queues") {
-  if (cannot_look()) return;
-  Move move;
-  int64_t said = 0;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    move.before = look();
-    Plant plant("unix", 64);
-    move.after = look();
-    move.pid = plant.target.pid();
-    said = sum_of(move.after["sockets"]["sockets"], move.pid, "ghost_bytes");
-    if (std::abs(move.of("ghost") - said) <= move.allowed()) break;
-  }
-  CHECK(said > 48 * kMiB);
-  CHECK(std::abs(move.of("ghost") - said) <= move.allowed());
-  CHECK(sum_of(move.after["ghost"]["explained"], move.pid, "bytes") > 48 * kMiB);
+  if (!cannot_look()) check_unix_queues(kOneShot, 64);
 }
 
 TEST_CASE("report_plant_unread_sockets_are_named") {
@@ -262,10 +125,10 @@ TEST_CASE("report_plant_91_thread_stacks") {
 
 TEST_CASE("report_as_an_ordinary_user_says_what_it_may_not_read") {
   if (cannot_look()) return;  // it takes root to become somebody else
-  const Json report = look({}, {.uid = kNobody});
+  const Json report = look({.uid = kNobody});
   CHECK(report["mem_total_bytes"].get<int64_t>() > 0);
   CHECK(report["ghost"]["bytes"].is_number());
-  CHECK(error(report) > 0);
+  CHECK(error_of(report) > 0);
   CHECK(report["slab"]["bytes"].is_number());
   CHECK(report["slab"]["caches"].is_null());
   CHECK(report["vmalloc"]["callers"].is_null());
