@@ -157,7 +157,7 @@ constexpr std::array kTerms = {
     Term{"file_cache", "Active(file) + Inactive(file) + nr_isolated_file", file_cache},
     Term{"shmem", "Shmem", shmem},
     Term{"anonymous",
-         "Active(anon) + Inactive(anon) + Unevictable + nr_isolated_anon - shmem - unevictable",
+         "(anon) lists + Unevictable + isolated - shmem - unevictable",
          anonymous},
     Term{"unevictable", "Unevictable, as far as neither Shmem nor AnonPages", unevictable},
     Term{"slab_reclaimable", "SReclaimable", field<kSReclaimable>},

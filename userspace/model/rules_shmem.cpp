@@ -22,7 +22,7 @@ void judge_files(const MemoryFacts& facts, const MemoryPolicy& policy,
          .area = {},
          .what = fmt::format("{} keeps {} in {} {}.", holder_text(file.holder),
                              format_bytes(file.bytes), what, file.name),
-         .evidence = fmt::format("{}; {} descriptor{} lead to it", share_text(facts, file.bytes),
+         .evidence = fmt::format("{}; held by {} descriptor{}", share_text(facts, file.bytes),
                                  file.holder.descriptors, plural(file.holder.descriptors)),
          .next = fmt::format("it is freed when pid {} closes it or ends", file.holder.pid.value)});
   }

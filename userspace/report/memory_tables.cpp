@@ -5,6 +5,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "report/names.h"
 #include "support/units.h"
@@ -45,6 +47,26 @@ void write_names(Page& page, const std::vector<std::string>& names) {
     text += fmt::format("{}{}", text.empty() ? "" : " | ", printable(name));
   }
   page.labelled("", text);
+}
+
+// A file without a name, and who keeps it.
+struct FileRow {
+  Page& page;
+  void operator()(const model::HeldFile& file) const {
+    page.line(fmt::format("  {:>11}  {}, held by {}", format_bytes(file.bytes),
+                          printable(file.name), holder_text(file.holder)));
+  }
+};
+
+using HeldFiles = std::vector<model::HeldFile>;
+
+// Those of a tmpfs are shared memory, the others take room on a disk.
+std::pair<HeldFiles, HeldFiles> split_deleted(const HeldFiles& files) {
+  std::pair<HeldFiles, HeldFiles> split;
+  std::ranges::partition_copy(files, std::back_inserter(split.first),
+                              std::back_inserter(split.second),
+                              [](const model::HeldFile& file) { return file.fs_type == "tmpfs"; });
+  return split;
 }
 
 }  // namespace
@@ -118,13 +140,11 @@ void write_slab_table(Page& page, const MemoryReport& report, const MemoryTextOp
              slab.caches ? "        bytes       active      objects   size  cache" : "");
   if (slab.caches) {
     write_rows(page, *slab.caches, options.top, [&](const model::SlabCache& cache) {
-      const std::string_view kind = !cache.reclaimable   ? ""
-                                    : *cache.reclaimable ? " (reclaimable)"
-                                                         : "";
+      const std::string_view kind = cache.reclaimable.value_or(false) ? " (reclaimable)" : "";
       page.line(fmt::format("  {:>11} {:>12} {:>12} {:>6}  {}{}", format_bytes(cache.bytes),
                             format_count(cache.active_objects), format_count(cache.objects),
                             cache.object_bytes,
-                            cache.aliases.empty() ? printable(cache.name) : "merged of", kind));
+                            cache.aliases.empty() ? printable(cache.name) : "merged:", kind));
       if (!cache.aliases.empty()) write_names(page, cache.aliases);
     });
   }
@@ -137,9 +157,9 @@ void write_slab_table(Page& page, const MemoryReport& report, const MemoryTextOp
   const std::size_t classes = std::min<std::size_t>(slab.kmalloc.size(), 3);
   for (std::size_t at = 0; at < classes; ++at) {
     const model::KmallocClass& kmalloc = slab.kmalloc[at];
-    page.line(fmt::format("  {:>11} {:>12} {:>19}  {} in {} copies", format_bytes(kmalloc.bytes),
-                          format_count(kmalloc.active_objects), "", kmalloc.name,
-                          kmalloc.copies.size()));
+    page.line(fmt::format("  {:>11} {:>12} {:>19}  the {} copies of {} together",
+                          format_bytes(kmalloc.bytes), format_count(kmalloc.active_objects), "",
+                          kmalloc.copies.size(), kmalloc.name));
   }
 }
 
@@ -194,18 +214,18 @@ void write_shmem_table(Page& page, const MemoryReport& report, const MemoryTextO
                             printable(file.path)));
     }
   });
-  const auto write_file = [&](const model::HeldFile& file) {
-    page.line(fmt::format("  {:>11}  {}, held by {}", format_bytes(file.bytes),
-                          printable(file.name), holder_text(file.holder)));
-  };
-  write_rows(page, shmem.memfds, options.top, write_file);
-  write_rows(page, shmem.deleted_files, options.top, write_file);
+  const auto [in_memory, on_disk] = split_deleted(shmem.deleted_files);
+  write_rows(page, shmem.memfds, options.top, FileRow{page});
+  write_rows(page, in_memory, options.top, FileRow{page});
   write_rows(page, shmem.segments, options.top, [&](const model::SysvSegment& segment) {
     page.line(fmt::format("  {:>11}  SysV segment {}, {} attached, made by pid {}{}",
                           format_bytes(segment.resident_bytes + segment.swap_bytes), segment.id,
                           segment.attached, segment.creator.value,
                           segment.creator_comm ? "" : " (gone)"));
   });
+  if (on_disk.empty()) return;
+  open_table(page, "Deleted files on disk that are still open", "");
+  write_rows(page, on_disk, options.top, FileRow{page});
 }
 
 void write_cgroup_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options) {

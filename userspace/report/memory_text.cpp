@@ -134,13 +134,19 @@ void write_attribution_table(Page& page, const MemoryReport& report) {
   if (report.attribution.rows.empty()) return;
   page.line("");
   page.line("Every byte of MemTotal once", Dress::kBold);
+  std::string empty;
   for (const model::AttributionRow& row : report.attribution.rows) {
+    if (row.bytes == 0) {
+      empty += fmt::format("{}{}", empty.empty() ? "" : ", ", row.category);
+      continue;
+    }
     const std::string bytes =
         !row.bytes ? "unknown"
                    : (*row.bytes < 0 ? format_bytes_change(*row.bytes)
                                      : format_bytes(static_cast<uint64_t>(*row.bytes)));
     page.line(fmt::format("  {:>11}  {:<22} {}", bytes, row.category, row.source));
   }
+  if (!empty.empty()) page.labelled("          0 B  ", empty);
   const auto& ghost = report.attribution.ghost.bytes;
   page.line(fmt::format("  {:>11}  {:<22} {}", ghost ? format_bytes(*ghost) : "unknown", "ghost",
                         "the rest"));
