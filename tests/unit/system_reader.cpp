@@ -4,9 +4,11 @@
 #include "system/reader.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
+#include <string>
 
 #include "fixtures.h"
 
@@ -71,4 +73,22 @@ TEST_CASE("readers: this machine") {
 TEST_CASE("readers: names are unique") {
   std::set<std::string_view> names;
   for (const Reader& reader : readers()) CHECK(names.insert(reader.name).second);
+}
+
+TEST_CASE("host root: directories are told from files and links") {
+  const HostRoot root(fixture_path("linux_6_18"));
+  const auto all = root.list("/");
+  const auto directories = root.directories("/");
+  REQUIRE(all.has_value());
+  REQUIRE(directories.has_value());
+  CHECK(std::ranges::find(*directories, "proc") != directories->end());
+  const auto in_proc = root.directories("/proc");
+  REQUIRE(in_proc.has_value());
+  CHECK(std::ranges::find(*in_proc, "meminfo") == in_proc->end());
+  CHECK_FALSE(root.directories("/no/such/place").has_value());
+  // Links: /proc/self leads to a directory and is none.
+  const auto live = HostRoot().directories("/proc");
+  REQUIRE(live.has_value());
+  CHECK(std::ranges::find(*live, "self") == live->end());
+  CHECK(std::ranges::find(*live, std::to_string(::getpid())) != live->end());
 }

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/wait.h"
 #include "collect/memory_owners.h"
+#include "collect/pace.h"
 #include "collect/snapshot_store.h"
 #include "report/memory_report.h"
 #include "support/clock.h"
@@ -23,6 +24,8 @@ constexpr std::string_view kStdout = "-";
 // Files of each tmpfs that are looked at; fewer where it is done again and again.
 constexpr std::size_t kTmpfsEntries = 100'000;
 constexpr std::size_t kTmpfsEntriesOften = 5'000;
+// Of one CPU, for reports of a series that make the kernel walk page tables.
+constexpr double kWalkShare = 0.001;
 
 std::string kernel_release() {
   utsname name{};
@@ -39,6 +42,8 @@ class MemoryReporter {
 
  private:
   [[nodiscard]] Status prepare();
+  [[nodiscard]] report::MemoryReport look();
+  void read_counters(model::MemorySnapshot& snapshot);
   [[nodiscard]] Status report();
   [[nodiscard]] Status write(const report::MemoryReport& report);
   [[nodiscard]] Status write_json(const report::MemoryReport& report);
@@ -48,20 +53,33 @@ class MemoryReporter {
   collect::OwnersReader owners_;
   std::optional<collect::SnapshotStore> store_;
   std::optional<Wait> wait_;  // of a series
+  collect::Pace walks_{kWalkShare};
   bool first_ = true;
   bool suspects_ = false;
 };
 
-// The counters first: to ask for the owners takes memory and moves them.
-report::MemoryReport look(const system::ReadPlan& plan, const collect::OwnersReader& owners) {
+// In a series, page tables are walked as often as their share of a CPU allows.
+void MemoryReporter::read_counters(model::MemorySnapshot& snapshot) {
   const system::HostRoot root;
+  if (!options_.interval) return system::read_memory({root, system::ReadPlan{}}, snapshot);
+  using system::PageTables;
+  const bool walk = walks_.is_due(snapshot.taken_ns);
+  const auto plan = system::frequent_plan(walk ? PageTables::kWalked : PageTables::kLeftAlone);
+  const CpuTime before = thread_cpu_now();
+  system::read_memory({root, plan}, snapshot);
+  if (walk) walks_.done(snapshot.taken_ns, thread_cpu_now().ns - before.ns);
+}
+
+// The counters first: to ask for the owners takes memory and moves them.
+report::MemoryReport MemoryReporter::look() {
   model::MemorySnapshot snapshot;
   snapshot.taken_unix_ns = wall_now().unix_ns;
   snapshot.taken_ns = monotonic_now().ns;
   snapshot.kernel_release = kernel_release();
   snapshot.page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  system::read_memory({root, plan}, snapshot);
-  return report::build_memory_report(snapshot, owners.read());
+  read_counters(snapshot);
+  auto report = report::build_memory_report(snapshot, owners_.read());
+  return report;
 }
 
 Status MemoryReporter::prepare() {
@@ -112,8 +130,7 @@ Status MemoryReporter::write(const report::MemoryReport& report) {
 }
 
 Status MemoryReporter::report() {
-  const auto report =
-      look(options_.interval ? system::frequent_plan() : system::ReadPlan{}, owners_);
+  const auto report = look();
   suspects_ = std::ranges::any_of(report.verdicts, [](const model::Finding& finding) {
     return finding.severity != model::Severity::kInfo;
   });

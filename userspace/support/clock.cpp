@@ -20,5 +20,8 @@ MonotonicTime monotonic_now() {
 WallTime wall_now() {
   return {read_clock(CLOCK_REALTIME)};
 }
+CpuTime thread_cpu_now() {
+  return {read_clock(CLOCK_THREAD_CPUTIME_ID)};
+}
 
 }  // namespace tidemark

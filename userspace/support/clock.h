@@ -15,7 +15,13 @@ struct WallTime {
   uint64_t unix_ns = 0;
 };
 
+// That the calling thread has used so far.
+struct CpuTime {
+  uint64_t ns = 0;
+};
+
 [[nodiscard]] MonotonicTime monotonic_now();
 [[nodiscard]] WallTime wall_now();
+[[nodiscard]] CpuTime thread_cpu_now();
 
 }  // namespace tidemark

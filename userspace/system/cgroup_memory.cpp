@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "system/cgroup_memory.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 
 #include "support/strings.h"
@@ -70,13 +68,8 @@ CgroupFiles read_files(const HostRoot& root, CgroupVersion version, const std::s
 }
 
 std::vector<std::string> subdirectories(const HostRoot& root, const std::string& directory) {
-  auto names = root.list(directory);
+  auto names = root.directories(directory);
   if (!names) return {};
-  std::erase_if(*names, [&](const std::string& name) {
-    struct stat info {};
-    const std::string path = root.path(directory + "/" + name);
-    return ::lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode);
-  });
   std::ranges::sort(*names);
   return std::move(*names);
 }

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -56,7 +57,8 @@ Result<std::string> HostRoot::link_target(std::string_view absolute) const {
   return std::string(target.data(), static_cast<std::size_t>(length));
 }
 
-Result<std::vector<std::string>> HostRoot::list(std::string_view absolute) const {
+template <typename Wanted>
+Result<std::vector<std::string>> HostRoot::list_if(std::string_view absolute, Wanted wanted) const {
   const std::string name = path(absolute);
   struct Close {
     void operator()(DIR* directory) const { ::closedir(directory); }
@@ -67,11 +69,27 @@ Result<std::vector<std::string>> HostRoot::list(std::string_view absolute) const
   errno = 0;
   while (const dirent* entry = ::readdir(directory.get())) {
     const std::string_view found = entry->d_name;
-    if (found != "." && found != "..") names.emplace_back(found);
+    if (found != "." && found != ".." && wanted(*entry, ::dirfd(directory.get()))) {
+      names.emplace_back(found);
+    }
     errno = 0;
   }
   if (errno != 0) return cannot("list", name, errno);
   return names;
+}
+
+Result<std::vector<std::string>> HostRoot::list(std::string_view absolute) const {
+  return list_if(absolute, [](const dirent&, int) { return true; });
+}
+
+// Most file systems say the type with the name; where one does not, it is looked up.
+Result<std::vector<std::string>> HostRoot::directories(std::string_view absolute) const {
+  return list_if(absolute, [](const dirent& entry, int directory) {
+    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_DIR;
+    struct stat info {};
+    return ::fstatat(directory, entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(info.st_mode);
+  });
 }
 
 Status check_whole(std::string_view text, std::string_view what) {

@@ -27,8 +27,14 @@ class HostRoot {
   [[nodiscard]] Result<std::string> link_target(std::string_view absolute) const;
   // Names in the directory without . and .., in no order.
   [[nodiscard]] Result<std::vector<std::string>> list(std::string_view absolute) const;
+  // Of them, the directories; links to directories are none.
+  [[nodiscard]] Result<std::vector<std::string>> directories(std::string_view absolute) const;
 
  private:
+  template <typename Wanted>
+  [[nodiscard]] Result<std::vector<std::string>> list_if(std::string_view absolute,
+                                                         Wanted wanted) const;
+
   std::string prefix_;
 };
 

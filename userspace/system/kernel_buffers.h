@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/memory_owners.h"
+#include "system/namespaces.h"
 
 namespace tidemark::system {
 
@@ -36,7 +37,8 @@ void read_trace_buffers(std::vector<model::GhostHolder>& holders,
                         std::vector<model::Coverage>& coverage);
 void read_memory_map(std::vector<model::GhostHolder>& holders,
                      std::vector<model::Coverage>& coverage);
-void read_page_pools(std::vector<model::GhostHolder>& holders,
+void read_page_pools(const std::vector<Namespace>& networks,
+                     std::vector<model::GhostHolder>& holders,
                      std::vector<model::Coverage>& coverage);
 
 }  // namespace tidemark::system

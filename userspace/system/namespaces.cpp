@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -33,43 +34,69 @@ const char* file_of(NamespaceKind kind) {
 
 class NamespaceList {
  public:
-  void add(const std::string& path, model::Pid seen_by) {
-    struct stat info {};
-    if (::stat(path.c_str(), &info) != 0 || !seen_.insert(info.st_ino).second) return;
-    list_.push_back({model::Inode{info.st_ino}, path, seen_by, list_.empty()});
+  explicit NamespaceList(NamespaceKind kind) : kind_(kind) {
+    add(fmt::format("/proc/self/ns/{}", file_of(kind)), model::Pid{::getpid()});
   }
-  [[nodiscard]] std::vector<Namespace> take() { return std::move(list_); }
+
+  // The error number of the look-up, or 0.
+  int add_process(model::Pid pid) {
+    return add(fmt::format("/proc/{}/ns/{}", pid.value, file_of(kind_)), pid);
+  }
+
+  // And those that have a name.
+  [[nodiscard]] std::vector<Namespace> take() {
+    std::error_code error;
+    if (kind_ == NamespaceKind::kNetwork && std::filesystem::is_directory(kNamedNetworks, error)) {
+      for (const auto& entry : std::filesystem::directory_iterator(kNamedNetworks, error)) {
+        add(entry.path().string(), model::Pid{});
+      }
+    }
+    return std::move(list_);
+  }
 
  private:
+  int add(const std::string& path, model::Pid seen_by) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return errno;
+    if (seen_.insert(info.st_ino).second) {
+      list_.push_back({model::Inode{info.st_ino}, path, seen_by, list_.empty()});
+    }
+    return 0;
+  }
+
+  NamespaceKind kind_;
   std::set<ino_t> seen_;
   std::vector<Namespace> list_;
 };
 
+// The kernel says EACCES of a process that has just ended, too.
+bool is_there(model::Pid pid) {
+  return ::access(fmt::format("/proc/{}/ns", pid.value).c_str(), F_OK) == 0;
+}
+
 }  // namespace
 
 std::vector<Namespace> list_namespaces(NamespaceKind kind) {
-  NamespaceList list;
-  list.add(fmt::format("/proc/self/ns/{}", file_of(kind)), model::Pid{::getpid()});
-  for (const model::Pid pid : list_pids()) {
-    list.add(fmt::format("/proc/{}/ns/{}", pid.value, file_of(kind)), pid);
-  }
-  std::error_code error;
-  if (kind == NamespaceKind::kNetwork && std::filesystem::is_directory(kNamedNetworks, error)) {
-    for (const auto& entry : std::filesystem::directory_iterator(kNamedNetworks, error)) {
-      list.add(entry.path().string(), model::Pid{});
-    }
-  }
+  NamespaceList list(kind);
+  for (const model::Pid pid : list_pids()) list.add_process(pid);
   return list.take();
 }
 
-uint64_t count_hidden_processes() {
-  uint64_t hidden = 0;
+Namespaces list_all_namespaces() {
+  NamespaceList network(NamespaceKind::kNetwork), mount(NamespaceKind::kMount),
+      ipc(NamespaceKind::kIpc);
+  Namespaces all;
   for (const model::Pid pid : list_pids()) {
-    struct stat info {};
-    const std::string path = fmt::format("/proc/{}/ns/mnt", pid.value);
-    if (::stat(path.c_str(), &info) != 0 && errno == EACCES) ++hidden;
+    const int refused = mount.add_process(pid);
+    if (refused == EACCES && is_there(pid)) ++all.hidden_processes;
+    if (refused != 0) continue;  // it is gone, or all three are hidden
+    network.add_process(pid);
+    ipc.add_process(pid);
   }
-  return hidden;
+  all.network = network.take();
+  all.mount = mount.take();
+  all.ipc = ipc.take();
+  return all;
 }
 
 Status run_inside(const Namespace& where, const std::function<void()>& work) {

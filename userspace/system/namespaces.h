@@ -25,10 +25,16 @@ struct Namespace {
 };
 
 // Of all processes that may be looked at, each namespace once, our own first.
-[[nodiscard]] std::vector<Namespace> list_namespaces(NamespaceKind kind);
+struct Namespaces {
+  std::vector<Namespace> network;
+  std::vector<Namespace> mount;
+  std::vector<Namespace> ipc;
+  uint64_t hidden_processes = 0;  // whose namespaces may not be looked up, for want of permission
+};
 
-// Processes whose namespaces may not be looked up, for want of permission.
-[[nodiscard]] uint64_t count_hidden_processes();
+// Of one kind, and of all kinds: a look-up for each process and kind, which is what it costs.
+[[nodiscard]] std::vector<Namespace> list_namespaces(NamespaceKind kind);
+[[nodiscard]] Namespaces list_all_namespaces();
 
 // Runs `work` in the namespace, on a thread of its own: the caller stays where it is. /proc/self is
 // the caller's, so use /proc/thread-self there. Not for mount namespaces, which threads share.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "system/owners.h"
 
+#include <unistd.h>
+
 #include <map>
 #include <string>
 
@@ -58,20 +60,21 @@ std::optional<uint64_t> read_shmem_bytes() {
 }
 
 void read_other_owners(const WalkLimits& limits, model::MemoryOwners& owners) {
-  if (const uint64_t hidden = count_hidden_processes(); hidden > 0) {
+  const Namespaces namespaces = list_all_namespaces();
+  if (const uint64_t hidden = namespaces.hidden_processes; hidden > 0) {
     owners.coverage.push_back(
         {"proc/ns", model::HookState::kOff,
          fmt::format(
-             "the namespaces of {} processes may not be looked up: what is in them alone is "
-             "not listed; run as root",
-             hidden)});
+             "the namespaces of {} process{} may not be looked up: what is in them alone is "
+             "not listed{}",
+             hidden, hidden == 1 ? "" : "es", ::geteuid() == 0 ? "" : "; run as root")});
   }
   read_trace_buffers(owners.holders, owners.coverage);
   read_memory_map(owners.holders, owners.coverage);
-  read_page_pools(owners.holders, owners.coverage);
+  read_page_pools(namespaces.network, owners.holders, owners.coverage);
   owners.balloon = read_balloon();
-  read_tmpfs(limits, owners.tmpfs, owners.coverage);
-  read_sysv_segments(owners.sysv_segments, owners.coverage);
+  read_tmpfs(namespaces.mount, limits, owners.tmpfs, owners.coverage);
+  read_sysv_segments(namespaces.ipc, owners.sysv_segments, owners.coverage);
 }
 
 void name_holders(model::MemoryOwners& owners) {

@@ -109,10 +109,11 @@ std::optional<PagePool> parse_page_pool(std::span<const std::byte> message) {
   return pool;
 }
 
-void read_page_pools(std::vector<model::GhostHolder>& holders,
+void read_page_pools(const std::vector<Namespace>& networks,
+                     std::vector<model::GhostHolder>& holders,
                      std::vector<model::Coverage>& coverage) {
   model::Coverage line{"netdev/page-pool", model::HookState::kOn, {}};
-  for (const Namespace& network : list_namespaces(NamespaceKind::kNetwork)) {
+  for (const Namespace& network : networks) {
     Status status;
     const auto entered = run_inside(network, [&] { status = read_pools_here(holders); });
     const Status& worse = entered ? status : entered;

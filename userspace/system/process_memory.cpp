@@ -131,6 +131,10 @@ void add_mappings(const HostRoot& root, model::ProcessMemory& process, std::stri
   process.largest_mappings = std::move(mappings);
 }
 
+bool may_have_many_stacks(const model::ProcessMemory& process) {
+  return process.threads >= kManyThreads || process.virtual_bytes >= kMuchAddressSpace;
+}
+
 // None where it is gone or a kernel thread.
 std::optional<model::ProcessMemory> read_one(const HostRoot& root, model::Pid pid) {
   const auto status = root.read(proc_file(pid, "status"));
@@ -257,7 +261,7 @@ Result<std::vector<model::ProcessMemory>> read_process_memory(const HostRoot& ro
     if (rank < depth.proportional) add_proportional(root, process);
     if (rank < depth.mappings) {
       add_mappings(root, process, "smaps", depth.shown_mappings);
-    } else if (process.threads >= kManyThreads || process.virtual_bytes >= kMuchAddressSpace) {
+    } else if (depth.stacks && may_have_many_stacks(process)) {
       add_mappings(root, process, "maps", depth.shown_mappings);
     }
     ++rank;

@@ -43,6 +43,7 @@ struct ProcessDepth {
   std::size_t proportional = SIZE_MAX;  // smaps_rollup of so many
   std::size_t mappings = 20;            // smaps of so many
   std::size_t shown_mappings = 8;       // kept of each
+  bool stacks = true;                   // maps of whoever may have many thread stacks
 };
 [[nodiscard]] Result<std::vector<model::ProcessMemory>> read_process_memory(
     const HostRoot& root, const ProcessDepth& depth);

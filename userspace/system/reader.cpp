@@ -2,6 +2,7 @@
 #include "system/reader.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -103,11 +104,13 @@ Note read_processes(const ReadContext& context, MemorySnapshot& snapshot) {
       [](const model::ProcessMemory& process) { return process.pss_bytes.has_value(); }));
   const std::size_t all = processes->size();
   snapshot.processes = std::move(*processes);
+  if (wanted == 0) {
+    return "PSS, USS and mappings are not in this report of a series: they are read as often as "
+           "that costs little";
+  }
   if (known >= wanted) return std::string();
-  return fmt::format(
-      "PSS and USS of {} of {} processes could not be read: run as root, or they "
-      "ended meanwhile",
-      wanted - known, all);
+  return fmt::format("PSS and USS of {} of {} processes could not be read: {}", wanted - known, all,
+                     ::geteuid() == 0 ? "they ended meanwhile" : "run as root to see all of them");
 }
 
 Note read_cgroups(const ReadContext& context, MemorySnapshot& snapshot) {
@@ -249,10 +252,14 @@ void pause(uint32_t milliseconds) {
 
 }  // namespace
 
-ReadPlan frequent_plan() {
+ReadPlan frequent_plan(PageTables page_tables) {
+  const bool walked = page_tables == PageTables::kWalked;
   return {.readings = 3,
           .pause_ms = 2,
-          .processes = {.proportional = 10, .mappings = 3, .shown_mappings = 4},
+          .processes = {.proportional = walked ? 10u : 0u,
+                        .mappings = walked ? 3u : 0u,
+                        .shown_mappings = 4,
+                        .stacks = walked},
           .most_cgroups = 256,
           .slab_attributes = false};
 }

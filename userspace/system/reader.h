@@ -24,8 +24,10 @@ struct ReadPlan {
   bool slab_attributes = true;  // a small file for each cache: reclaimable or not
 };
 
-// A snapshot every few seconds: no page-table walks but of the largest processes.
-[[nodiscard]] ReadPlan frequent_plan();
+// A snapshot every few seconds. PSS and mappings make the kernel walk page tables, which takes as
+// long as the processes are large: of the ten largest, or of none.
+enum class PageTables { kWalked, kLeftAlone };
+[[nodiscard]] ReadPlan frequent_plan(PageTables page_tables);
 
 struct ReadContext {
   const HostRoot& root;

@@ -73,10 +73,11 @@ std::vector<model::SysvSegment> parse_sysv_segments(std::string_view text) {
   return segments;
 }
 
-void read_sysv_segments(std::vector<model::SysvSegment>& segments,
+void read_sysv_segments(const std::vector<Namespace>& ipcs,
+                        std::vector<model::SysvSegment>& segments,
                         std::vector<model::Coverage>& coverage) {
   model::Coverage line{"sysvipc/shm", model::HookState::kOn, {}};
-  for (const Namespace& ipc : list_namespaces(NamespaceKind::kIpc)) {
+  for (const Namespace& ipc : ipcs) {
     Status status;
     const auto entered = run_inside(ipc, [&] { status = read_here(ipc.inode, segments); });
     const Status& worse = entered ? status : entered;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/memory_owners.h"
+#include "system/namespaces.h"
 
 namespace tidemark::system {
 
@@ -14,7 +15,8 @@ namespace tidemark::system {
 [[nodiscard]] std::vector<model::SysvSegment> parse_sysv_segments(std::string_view text);
 
 // Adds all segments, attached or not, and a line of coverage.
-void read_sysv_segments(std::vector<model::SysvSegment>& segments,
+void read_sysv_segments(const std::vector<Namespace>& ipcs,
+                        std::vector<model::SysvSegment>& segments,
                         std::vector<model::Coverage>& coverage);
 
 }  // namespace tidemark::system

@@ -190,11 +190,11 @@ Walked walk_files(const std::string& directory, uint64_t device, const WalkLimit
   return walk.run(directory);
 }
 
-void read_tmpfs(const WalkLimits& limits, std::vector<model::TmpfsMount>& mounts,
-                std::vector<model::Coverage>& coverage) {
+void read_tmpfs(const std::vector<Namespace>& namespaces, const WalkLimits& limits,
+                std::vector<model::TmpfsMount>& mounts, std::vector<model::Coverage>& coverage) {
   std::set<uint64_t> seen;
   model::Coverage line{"mountinfo", model::HookState::kOn, {}};
-  for (const Namespace& where : list_namespaces(NamespaceKind::kMount)) {
+  for (const Namespace& where : namespaces) {
     const auto text = read_file(fmt::format("/proc/{}/mountinfo", where.seen_by.value));
     if (!text) {
       line.state = model::HookState::kOff;

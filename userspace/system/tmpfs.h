@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/memory_owners.h"
+#include "system/namespaces.h"
 #include "system/owners.h"
 
 namespace tidemark::system {
@@ -34,7 +35,7 @@ struct Walked {
 [[nodiscard]] Walked walk_files(const std::string& directory, uint64_t device,
                                 const WalkLimits& limits);
 
-void read_tmpfs(const WalkLimits& limits, std::vector<model::TmpfsMount>& mounts,
-                std::vector<model::Coverage>& coverage);
+void read_tmpfs(const std::vector<Namespace>& namespaces, const WalkLimits& limits,
+                std::vector<model::TmpfsMount>& mounts, std::vector<model::Coverage>& coverage);
 
 }  // namespace tidemark::system
