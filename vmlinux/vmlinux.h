@@ -46,6 +46,7 @@ struct signal_struct {
   atomic_t live;
   int group_exit_code;
   unsigned int flags;
+  unsigned long maxrss;
 };
 
 struct mm_struct {
@@ -70,6 +71,7 @@ struct task_struct {
   struct signal_struct* signal;
   struct nsproxy* nsproxy;
   struct task_struct* group_leader;
+  u64 start_boottime;
   char comm[16];
 };
 

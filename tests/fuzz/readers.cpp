@@ -152,7 +152,7 @@ void sysvipc(std::string_view text) {
 }
 
 void saved_report(std::string_view text) {
-  const auto summary = report::read_memory_summary(text);
+  const auto summary = report::read_summary(text);
   check_error(summary);
   if (!summary) return;
   const auto diff = model::compare_memory({*summary, *summary});

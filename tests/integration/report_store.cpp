@@ -147,11 +147,85 @@ TEST_CASE("report_diff_ranks_what_grew_and_keeps_who_came_and_went") {
                             [&](const Json& row) { return row["name"] == name; }));
 }
 
+// Three programs that no report can have seen, and one that a report has.
+TEST_CASE("report_series_keeps_the_names_of_those_who_came_and_went_in_between") {
+  if (cannot_trace()) return;
+  const TempDir directory;
+  const std::string store = directory.file("store");
+  Process series = Process::spawn({tidemark_path(), "report", "--every", "2s", "--store", store});
+  REQUIRE(series.read_line(Stream::kErr).has_value());  // the first is kept: it watches
+  for (int run = 0; run < 3; ++run) {
+    Process passing = Process::spawn({target_path("exits_soon")});
+    passing.write_line("go");
+    REQUIRE(passing.wait_exit().has_value());
+  }
+  Target seen("memory_plants", {"memfd", "1"});
+  REQUIRE(series.read_line(Stream::kErr).has_value());
+  REQUIRE(series.read_line(Stream::kErr).has_value());
+  series.signal(SIGINT);
+  REQUIRE(series.wait_exit().has_value());
+  const Json compared = diff({store});
+  long count = 0;
+  for (const Json& row : compared["passing_processes"]) {
+    const auto name = row["name"].get<std::string>();
+    CHECK(name.find("memory_plants") == std::string::npos);
+    if (name.starts_with("exits_soon")) {
+      count += row["count"].get<long>();
+      CHECK(row["peak_bytes"].get<int64_t>() > 0);
+    }
+  }
+  CHECK(count == 3);
+}
+
+// What --every wrote to one file is compared like a store.
+TEST_CASE("report_diff_of_a_file_with_a_document_a_line") {
+  const TempDir directory;
+  const std::string file = directory.file("series.json");
+  REQUIRE(run_tidemark({"report", "--every", "200ms", "--for", "500ms", "--json", file, "--quiet"})
+              .exit_code == 0);
+  const Json compared = diff({file});
+  CHECK(compared["schema"] == "tidemark.diff/1");
+  CHECK(compared["after_unix_ns"].get<uint64_t>() > compared["before_unix_ns"].get<uint64_t>());
+}
+
+// The second trace sees a place keep more than the first one did.
+TEST_CASE("report_diff_of_two_traces_names_the_call_site_that_grew") {
+  if (cannot_trace()) return;
+  const TempDir directory;
+  const auto save = [&](const std::string& name, const std::string& blocks) {
+    Target target("many_blocks", {blocks});
+    Trace trace({"-p", target.pid_text(), "--quiet"});
+    trace.wait_until_tracing();
+    target.run();
+    const Outcome outcome = trace.finish();
+    std::ofstream(directory.file(name)) << outcome.report();
+  };
+  save("before.json", "100");
+  save("after.json", "5000");
+  const Json compared = diff({directory.file("before.json"), directory.file("after.json")});
+  REQUIRE_FALSE(compared["rows"].empty());
+  const Json* site = find_row(compared["rows"], "call_site", "(many_blocks) of many_blocks");
+  REQUIRE(site != nullptr);
+  CHECK((*site)["before_bytes"].get<int64_t>() > 0);
+  CHECK((*site)["change_bytes"].get<int64_t>() > (*site)["before_bytes"].get<int64_t>());
+  CHECK((*site)["time_left_ns"].is_null());
+}
+
 TEST_CASE("report_diff_refuses_what_it_cannot_compare_in_one_line") {
   const TempDir directory;
   std::ofstream(directory.file("half.json")) << "{\"schema\":\"tidemark.report/1\",";
   std::ofstream(directory.file("other.json")) << "{\"schema\":\"tidemark.trace/1\"}";
+  std::ofstream(directory.file("lines.json"))
+      << R"({"schema":"tidemark.report/1","taken_unix_ns":1})"
+      << "\n{\n";
+  std::ofstream(directory.file("report.json"))
+      << R"({"schema":"tidemark.report/1","taken_unix_ns":1})";
+  std::ofstream(directory.file("trace.json"))
+      << R"({"schema":"tidemark.trace/1","started_unix_ns":1,"duration_ns":1})";
   const std::vector<Words> mistakes = {
+      {"diff", directory.file("lines.json")},
+      {"diff", directory.file("report.json")},
+      {"diff", directory.file("report.json"), directory.file("trace.json")},
       {"diff", directory.file("half.json"), directory.file("half.json")},
       {"diff", directory.file("other.json"), directory.file("other.json")},
       {"diff", directory.file("none.json"), directory.file("none.json")},

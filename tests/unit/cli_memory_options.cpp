@@ -76,7 +76,7 @@ TEST_CASE("options: diff takes two files or a store") {
   CHECK(files.text.top == 5);
   CHECK(files.json_path == "-");
   CHECK_FALSE(parse<DiffOptions>({"diff", "store"}).second.has_value());
-  CHECK(has(error({"diff"}), "takes two reports"));
+  CHECK(has(error({"diff"}), "takes two documents"));
   CHECK(has(error({"diff", "a", "b", "c"}), "not 3 names"));
   CHECK(has(error({"diff", "a", "--tpo", "3"}), "unknown option '--tpo'"));
 }

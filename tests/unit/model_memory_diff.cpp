@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kHour = 3'600'000'000'000;
 
 MemorySummary at(uint64_t hours, uint64_t available, std::vector<Quantity> quantities) {
-  return {hours * kHour, available, std::move(quantities)};
+  return {hours * kHour, available, std::move(quantities), Saved::kReport, {}};
 }
 
 }  // namespace
@@ -69,4 +69,30 @@ TEST_CASE("diff: no time passed, nothing available known") {
   CHECK_FALSE(diff.rows[0].bytes_per_hour.has_value());
   CHECK_FALSE(diff.rows[0].time_left_ns.has_value());
   CHECK_FALSE(diff.available_change_bytes.has_value());
+}
+
+TEST_CASE(
+    "diff: names of processes that no snapshot has are kept, those before the first are not") {
+  MemorySummary first = at(0, 1000, {}), second = at(1, 1000, {}), third = at(2, 1000, {});
+  first.passed = {{"before", 9, 900, {}}};
+  second.passed = {{"sh", 3, 50, {}}};
+  third.passed = {{"sh", 2, 70, {}}, {"once", 1, 10, {}}};
+  const MemoryDiff diff = compare_memory({first, second, third});
+  REQUIRE(diff.passing.size() == 2);
+  CHECK(diff.passing[0].name == "sh");
+  CHECK(diff.passing[0].count == 5);
+  CHECK(diff.passing[0].peak_bytes == 70);
+  CHECK(diff.passing[0].first_seen_unix_ns == kHour);
+  CHECK(diff.passing[0].last_seen_unix_ns == 2 * kHour);
+  CHECK(diff.passing[1].name == "once");
+  CHECK(diff.passing[1].count == 1);
+}
+
+TEST_CASE("diff: what the kernel gives back uses nothing up") {
+  const MemoryDiff diff = compare_memory(
+      {at(0, 1000, {{"memory", "file_cache", "", 1, {}}, {"memory", "anonymous", "", 1, {}}}),
+       at(1, 1000, {{"memory", "file_cache", "", 90, {}}, {"memory", "anonymous", "", 50, {}}})});
+  REQUIRE(diff.rows.size() == 2);
+  CHECK_FALSE(diff.rows[0].time_left_ns.has_value());
+  CHECK(diff.rows[1].time_left_ns.has_value());
 }

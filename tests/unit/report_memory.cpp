@@ -9,26 +9,15 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "fixtures.h"
+#include "memory_reports.h"
 #include "memory_samples.h"
 #include "report/memory_diff_report.h"
-#include "system/reader.h"
 
 using namespace tidemark;
 using namespace tidemark::report;
 using Json = nlohmann::json;
 
 namespace {
-
-MemoryReport report_of(const char* directory, const model::MemoryOwners& owners = {}) {
-  model::MemorySnapshot snapshot;
-  snapshot.kernel_release = "fixture";
-  snapshot.taken_unix_ns = 1'600'000'000'000'000'000;
-  const system::HostRoot root(fixture_path(directory));
-  const system::ReadPlan plan;
-  system::read_memory({root, plan}, snapshot);
-  return build_memory_report(snapshot, owners);
-}
 
 const model::Finding* find(const MemoryReport& report, std::string_view area) {
   const auto found = std::ranges::find(report.verdicts, area, &model::Finding::area);
@@ -148,7 +137,7 @@ TEST_CASE("report: --top limits the text and says so") {
 
 TEST_CASE("summary: a report is read back with all that can grow") {
   const MemoryReport report = report_of("linux_6_18");
-  const auto summary = read_memory_summary(write_memory_json(report, JsonLines::kMany));
+  const auto summary = read_summary(write_memory_json(report, JsonLines::kMany));
   REQUIRE(summary.has_value());
   CHECK(summary->taken_unix_ns == report.taken_unix_ns);
   CHECK(summary->available_bytes == report.mem_available_bytes);
@@ -168,12 +157,12 @@ TEST_CASE("summary: what is no report is refused in one line") {
        {std::string(), std::string("{}"), std::string("[]"), std::string("{\"schema\":7}"),
         std::string("{\"schema\":\"tidemark.trace/1\"}"), whole.substr(0, whole.size() / 2),
         whole + whole}) {
-    const auto summary = read_memory_summary(bad);
+    const auto summary = read_summary(bad);
     REQUIRE_FALSE(summary.has_value());
     CHECK(summary.error().text.find('\n') == std::string::npos);
   }
   // Rows of a wrong shape are passed over.
-  const auto odd = read_memory_summary(
+  const auto odd = read_summary(
       R"({"schema":"tidemark.report/1","taken_unix_ns":1,"processes":[7,{"rss_bytes":"x"}],"ghost":3})");
   REQUIRE(odd.has_value());
   CHECK(odd->quantities.empty());
@@ -181,8 +170,12 @@ TEST_CASE("summary: what is no report is refused in one line") {
 
 TEST_CASE("diff: text and JSON") {
   const model::MemoryDiff diff = model::compare_memory(
-      {{0, 1ull << 30, {{"slab", "kmalloc-256", "", 1 << 20, {}}}},
-       {3'600'000'000'000, 1ull << 30, {{"slab", "kmalloc-256", "", 3 << 20, {}}}}});
+      {{0, 1ull << 30, {{"slab", "kmalloc-256", "", 1 << 20, {}}}, model::Saved::kReport, {}},
+       {3'600'000'000'000,
+        1ull << 30,
+        {{"slab", "kmalloc-256", "", 3 << 20, {}}},
+        model::Saved::kReport,
+        {}}});
   const std::string text = write_diff_text(diff, {});
   CHECK(has(text, "over 1h00m"));
   CHECK(has(text, "+2.0 MiB"));

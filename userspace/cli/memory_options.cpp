@@ -59,13 +59,18 @@ void add_report(CLI::App& root, Words& words) {
 }
 
 void add_diff(CLI::App& root, Words& words) {
-  CLI::App& app =
-      *root.add_subcommand("diff", "what grew between two reports, or in a store of them");
+  CLI::App& app = *root.add_subcommand(
+      "diff", "what grew between two reports or traces, or in a store of reports");
   add_word(app, "--json", words.memory_json, "FILE",
            "everything, as one JSON document; - is stdout");
   add_word(app, "--top", words.top, "N", "rows in the text (10); JSON holds all");
   add_common(app, words);
-  app.footer("Examples:\n  tidemark diff before.json after.json\n  tidemark diff DIR");
+  app.footer(
+      "Examples:\n"
+      "  tidemark diff before.json after.json     two reports, or two traces\n"
+      "  tidemark diff DIR                        the ends of a store, and who came and went\n"
+      "  tidemark diff series.json                the same of what --every wrote, a document a "
+      "line");
 }
 
 Result<Command> report_options(const Words& words, const Environment& environment) {
@@ -105,9 +110,8 @@ Result<Command> diff_options(const Words& words, const std::vector<std::string>&
                              const Environment& environment) {
   if (paths.empty() || paths.size() > 2) {
     return fail(
-        "diff takes two reports (tidemark diff A.json B.json) or one store (tidemark diff DIR), "
-        "not "
-        "{} names. See 'tidemark diff --help'",
+        "diff takes two documents (tidemark diff A.json B.json) or one store (tidemark diff DIR), "
+        "not {} names. See 'tidemark diff --help'",
         paths.size());
   }
   DiffOptions options;

@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <set>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/wait.h"
@@ -13,6 +16,7 @@
 #include "collect/pace.h"
 #include "collect/snapshot_store.h"
 #include "report/memory_report.h"
+#include "sources/passing_processes.h"
 #include "support/clock.h"
 #include "support/file.h"
 #include "system/reader.h"
@@ -44,6 +48,8 @@ class MemoryReporter {
   [[nodiscard]] Status prepare();
   [[nodiscard]] report::MemoryReport look();
   void read_counters(model::MemorySnapshot& snapshot);
+  [[nodiscard]] std::optional<std::vector<model::PassedName>> take_passed(
+      model::MemorySnapshot& snapshot);
   [[nodiscard]] Status report();
   [[nodiscard]] Status write(const report::MemoryReport& report);
   [[nodiscard]] Status write_json(const report::MemoryReport& report);
@@ -54,6 +60,9 @@ class MemoryReporter {
   std::optional<collect::SnapshotStore> store_;
   std::optional<Wait> wait_;  // of a series
   collect::Pace walks_{kWalkShare};
+  // Also of a series: who comes and goes between two reports, and who the last two reports have.
+  Result<sources::PassingProcesses> passing_ = fail("not watched");
+  std::array<std::set<model::ProcessKey>, 2> listed_;
   bool first_ = true;
   bool suspects_ = false;
 };
@@ -70,6 +79,30 @@ void MemoryReporter::read_counters(model::MemorySnapshot& snapshot) {
   if (walk) walks_.done(snapshot.taken_ns, thread_cpu_now().ns - before.ns);
 }
 
+std::optional<std::vector<model::PassedName>> MemoryReporter::take_passed(
+    model::MemorySnapshot& snapshot) {
+  constexpr const char* kHook = "sched_process_exit";
+  auto taken = passing_ ? passing_->take() : std::unexpected(passing_.error());
+  if (!taken) {
+    snapshot.coverage.push_back(
+        {kHook, model::HookState::kMissing,
+         fmt::format("who comes and goes between two reports is not seen: {}",
+                     taken.error().text)});
+    return std::nullopt;
+  }
+  std::optional<std::string> note;
+  if (taken->not_kept > 0) {
+    note = fmt::format("the names of {} processes that came and went were not kept: too many",
+                       taken->not_kept);
+  }
+  snapshot.coverage.push_back({kHook, model::HookState::kOn, note});
+  std::erase_if(taken->processes, [&](const model::PassedProcess& process) {
+    return std::ranges::any_of(listed_,
+                               [&](const auto& keys) { return keys.contains(process.key); });
+  });
+  return model::by_name(taken->processes);
+}
+
 // The counters first: to ask for the owners takes memory and moves them.
 report::MemoryReport MemoryReporter::look() {
   model::MemorySnapshot snapshot;
@@ -77,8 +110,14 @@ report::MemoryReport MemoryReporter::look() {
   snapshot.taken_ns = monotonic_now().ns;
   snapshot.kernel_release = kernel_release();
   snapshot.page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::optional<std::vector<model::PassedName>> passed;
+  if (options_.interval) passed = take_passed(snapshot);
   read_counters(snapshot);
+  if (snapshot.processes) {
+    listed_[0] = std::exchange(listed_[1], model::keys_of(*snapshot.processes));
+  }
   auto report = report::build_memory_report(snapshot, owners_.read());
+  report.passed = std::move(passed);
   return report;
 }
 
@@ -92,6 +131,7 @@ Status MemoryReporter::prepare() {
     if (!wait) return std::unexpected(wait.error());
     wait->outlast_targets();  // there are none
     wait_ = std::move(*wait);
+    passing_ = sources::PassingProcesses::open();
   }
   if (!options_.store) return {};
   auto store = collect::SnapshotStore::open(*options_.store, options_.store_limit_bytes);

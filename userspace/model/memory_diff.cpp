@@ -2,6 +2,7 @@
 #include "model/memory_diff.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 #include <tuple>
@@ -22,6 +23,13 @@ struct Pair {
 
 Id id_of(const Quantity& quantity) {
   return {quantity.area, quantity.name, quantity.key};
+}
+
+// What the kernel gives back when memory is short: that it grows uses nothing up.
+bool is_given_back(const Growth& growth) {
+  constexpr std::array<std::string_view, 4> kRows = {"free", "percpu_free_lists", "file_cache",
+                                                     "slab_reclaimable"};
+  return growth.area == "memory" && std::ranges::find(kRows, growth.name) != kRows.end();
 }
 
 std::map<Id, Pair> pair_up(const MemorySummary& before, const MemorySummary& after) {
@@ -55,6 +63,26 @@ void add_time_left(Growth& growth, const std::optional<uint64_t>& limit,
   growth.time_left_ns = static_cast<uint64_t>(ns);
 }
 
+// What the first of them has passed came before the comparison begins.
+void add_never_seen(const std::vector<MemorySummary>& summaries, std::vector<Passing>& passing) {
+  std::map<std::string, Passing> names;
+  for (std::size_t at = 1; at < summaries.size(); ++at) {
+    for (const PassedName& name : summaries[at].passed) {
+      const bool is_new = !names.contains(name.comm);
+      Passing& one = names[name.comm];
+      if (is_new) {
+        one.name = name.comm;
+        one.count = 0;
+        one.first_seen_unix_ns = summaries[at].taken_unix_ns;
+      }
+      one.count += name.count;
+      one.peak_bytes = std::max(one.peak_bytes, name.peak_rss_bytes);
+      one.last_seen_unix_ns = summaries[at].taken_unix_ns;
+    }
+  }
+  for (auto& [comm, one] : names) passing.push_back(std::move(one));
+}
+
 std::vector<Passing> find_passing(const std::vector<MemorySummary>& summaries) {
   std::set<Id> at_ends;
   for (const MemorySummary* end : {&summaries.front(), &summaries.back()}) {
@@ -73,6 +101,7 @@ std::vector<Passing> find_passing(const std::vector<MemorySummary>& summaries) {
   }
   std::vector<Passing> found;
   for (auto& [id, one] : passing) found.push_back(std::move(one));
+  add_never_seen(summaries, found);
   std::ranges::stable_sort(found, std::greater(), &Passing::peak_bytes);
   return found;
 }
@@ -101,10 +130,7 @@ MemoryDiff compare_memory(const std::vector<MemorySummary>& summaries) {
     if (elapsed_ns > 0) {
       growth.bytes_per_hour = static_cast<double>(growth.change_bytes) / elapsed_ns * kHourNs;
     }
-    // Free memory that grows uses nothing up.
-    if (growth.area != "memory" || growth.name != "free") {
-      add_time_left(growth, pair.limit, after.available_bytes);
-    }
+    if (!is_given_back(growth)) add_time_left(growth, pair.limit, after.available_bytes);
     diff.rows.push_back(std::move(growth));
   }
   std::ranges::stable_sort(diff.rows, std::greater(), &Growth::change_bytes);

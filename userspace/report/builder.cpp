@@ -211,24 +211,6 @@ Explains explain(const model::Snapshot& snapshot, const Totals& totals,
 
 // --- words
 
-// The frame by which people know a call site: not the container or the operator new that it went
-// through.
-const model::Frame* speaking_frame(const CallSiteRow& row) {
-  constexpr std::array<std::string_view, 6> kWrappers = {
-      "operator new", "std::", "void std::", "__gnu_cxx::", "bool std::__", "char* std::"};
-  constexpr std::array<std::string_view, 3> kLibraries = {"libc.so.", "libstdc++.so.", "libc++"};
-  const auto speaks = [&](const model::Frame& frame) {
-    const auto begins = [](std::string_view text) {
-      return [text](std::string_view start) { return text.starts_with(start); };
-    };
-    if (std::ranges::any_of(kLibraries, begins(base_name(frame.module)))) return false;
-    return !frame.function || std::ranges::none_of(kWrappers, begins(*frame.function));
-  };
-  const auto found = std::ranges::find_if(row.frames, speaks);
-  if (found != row.frames.end()) return &*found;
-  return row.frames.empty() ? nullptr : &row.frames.front();
-}
-
 std::vector<model::Finding> name_findings(const std::vector<model::Finding>& findings,
                                           std::vector<KeyedRow>& rows, bool many_targets) {
   std::map<SiteKey, std::size_t> place;
@@ -239,7 +221,7 @@ std::vector<model::Finding> name_findings(const std::vector<model::Finding>& fin
     if (found == place.end()) continue;
     CallSiteRow& row = rows[found->second].row;
     row.suspect |= finding.severity != model::Severity::kInfo;
-    const model::Frame* frame = speaking_frame(row);
+    const model::Frame* frame = speaking_frame(row.frames);
     const std::string name = frame != nullptr ? brief_name(*frame, kNameWidth) : "[stack lost]";
     const std::string owner =
         many_targets && row.pid
@@ -302,7 +284,7 @@ std::optional<std::string> look_up_line(const std::vector<CallSiteRow>& rows) {
   const auto suspect = std::ranges::find(rows, true, &CallSiteRow::suspect);
   const auto row = suspect != rows.end() ? suspect : rows.begin();
   if (row == rows.end() || row->live_bytes == 0) return std::nullopt;
-  const model::Frame* frame = speaking_frame(*row);
+  const model::Frame* frame = speaking_frame(row->frames);
   if (frame == nullptr || frame->file || !frame->module.starts_with('/')) return std::nullopt;
   return fmt::format("addr2line -Cfe {} {:#x}", shell_word(printable(frame->module)),
                      frame->offset);

@@ -67,8 +67,9 @@ std::string write_diff_text(const model::MemoryDiff& diff, const MemoryTextOptio
   }
   for (std::size_t at = 0; at < std::min(diff.passing.size(), options.top); ++at) {
     const model::Passing& one = diff.passing[at];
-    page.line(
-        fmt::format("  {:>11} at most  {}", format_bytes(one.peak_bytes), printable(one.name)));
+    const std::string count = one.count > 1 ? fmt::format(", {} of them", one.count) : "";
+    page.line(fmt::format("  {:>11} at most  {}{}", format_bytes(one.peak_bytes),
+                          printable(one.name), count));
   }
   return std::move(page).finish();
 }

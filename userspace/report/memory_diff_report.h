@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Saved reports, read back and compared: JSON "tidemark.report/1" to a summary, and what grew to
-// text and to JSON "tidemark.diff/1".
+// Saved reports and traces, read back and compared: JSON "tidemark.report/1" or "tidemark.trace/1"
+// to a summary, and what grew to text and to JSON "tidemark.diff/1".
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@
 namespace tidemark::report {
 
 // An error in one line for a document that is not whole, or is something else.
-[[nodiscard]] Result<model::MemorySummary> read_memory_summary(std::string_view document);
+[[nodiscard]] Result<model::MemorySummary> read_summary(std::string_view document);
 
 [[nodiscard]] std::string write_diff_text(const model::MemoryDiff& diff,
                                           const MemoryTextOptions& options);

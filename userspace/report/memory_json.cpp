@@ -228,6 +228,13 @@ Json process_json(const model::ProcessMemory& process) {
           {"largest_mappings", array_of(process.largest_mappings, mapping_json)}};
 }
 
+Json passed_json(const model::PassedName& name) {
+  return {{"comm", name.comm},
+          {"count", name.count},
+          {"peak_rss_bytes", name.peak_rss_bytes},
+          {"pid", name.pid.value}};
+}
+
 Json cgroup_json(const model::CgroupMemory& group) {
   return {{"path", group.path},
           {"bytes", or_null(group.current_bytes)},
@@ -308,6 +315,7 @@ std::string write_memory_json(const MemoryReport& report, JsonLines lines) {
   document.field("tmpfs", tmpfs_json(report.shmem));
   document.list("bpf_maps", report.bpf_maps, bpf_map_json);
   list_or_null(document, "processes", report.processes, process_json);
+  list_or_null(document, "passed_processes", report.passed, passed_json);
   list_or_null(document, "cgroups", report.cgroups, cgroup_json);
   document.field("swap", swap_json(report));
   list_or_null(document, "free_blocks", report.free_blocks, free_blocks_json);

@@ -14,6 +14,7 @@
 #include "model/finding.h"
 #include "model/memory.h"
 #include "model/memory_owners.h"
+#include "model/passed_processes.h"
 #include "model/shmem_account.h"
 #include "model/slab_analysis.h"
 
@@ -63,7 +64,9 @@ struct MemoryReport {
   ShmemArea shmem;
   std::vector<model::BpfMap> bpf_maps;
   std::optional<std::vector<model::ProcessMemory>> processes;  // widest first
-  std::optional<std::vector<model::CgroupMemory>> cgroups;     // by kernel memory, widest first
+  // In a series: of processes that are in no report, since the one before. None: nobody watched.
+  std::optional<std::vector<model::PassedName>> passed;
+  std::optional<std::vector<model::CgroupMemory>> cgroups;  // by kernel memory, widest first
   std::optional<std::vector<model::SwapDevice>> swaps;
   std::optional<std::vector<model::ZramDevice>> zram;
   std::optional<std::vector<model::FreeBlocks>> free_blocks;

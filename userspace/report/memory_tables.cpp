@@ -131,6 +131,16 @@ void write_process_table(Page& page, const MemoryReport& report, const MemoryTex
   }
 }
 
+void write_passed_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options) {
+  if (!report.passed || report.passed->empty()) return;
+  open_table(page, "Processes that came and went since the report before",
+             "     peak RSS    count  name");
+  write_rows(page, *report.passed, options.top, [&](const model::PassedName& name) {
+    page.line(fmt::format("  {:>11} {:>8}  {}", format_bytes(name.peak_rss_bytes),
+                          format_count(name.count), printable(name.comm)));
+  });
+}
+
 void write_slab_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options) {
   const SlabArea& slab = report.slab;
   if (!slab.bytes && !slab.caches) return;

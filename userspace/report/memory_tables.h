@@ -12,6 +12,7 @@ namespace tidemark::report {
 void write_ghost_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options);
 void write_formula(Page& page, const MemoryReport& report);
 void write_process_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options);
+void write_passed_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options);
 void write_slab_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options);
 void write_vmalloc_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options);
 void write_bpf_map_table(Page& page, const MemoryReport& report, const MemoryTextOptions& options);

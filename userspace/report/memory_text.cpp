@@ -164,6 +164,7 @@ std::string write_memory_text(const MemoryReport& report, const MemoryTextOption
   write_attribution_table(page, report);
   write_ghost_table(page, report, options);
   write_process_table(page, report, options);
+  write_passed_table(page, report, options);
   write_slab_table(page, report, options);
   write_vmalloc_table(page, report, options);
   write_bpf_map_table(page, report, options);

@@ -133,6 +133,22 @@ std::string brief_name(const model::Frame& frame, std::size_t width) {
   return fmt::format("{} ({})", name, printable(base_name(frame.module)));
 }
 
+const model::Frame* speaking_frame(std::span<const model::Frame> frames) {
+  constexpr std::array<std::string_view, 6> kWrappers = {
+      "operator new", "std::", "void std::", "__gnu_cxx::", "bool std::__", "char* std::"};
+  constexpr std::array<std::string_view, 3> kLibraries = {"libc.so.", "libstdc++.so.", "libc++"};
+  const auto speaks = [&](const model::Frame& frame) {
+    const auto begins = [](std::string_view text) {
+      return [text](std::string_view start) { return text.starts_with(start); };
+    };
+    if (std::ranges::any_of(kLibraries, begins(base_name(frame.module)))) return false;
+    return !frame.function || std::ranges::none_of(kWrappers, begins(*frame.function));
+  };
+  const auto found = std::ranges::find_if(frames, speaks);
+  if (found != frames.end()) return &*found;
+  return frames.empty() ? nullptr : &frames.front();
+}
+
 std::string_view kind_name(model::Kind kind) {
   switch (kind) {
     case model::Kind::kHeap:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,9 @@ namespace tidemark::report {
 
 // "function (libfoo.so)" or unnamed(): how a sentence calls a frame.
 [[nodiscard]] std::string brief_name(const model::Frame& frame, std::size_t width);
+
+// The frame by which people know a call site: not the container or the operator new that it went
+// through. Null where there is no frame.
+[[nodiscard]] const model::Frame* speaking_frame(std::span<const model::Frame> frames);
 
 }  // namespace tidemark::report

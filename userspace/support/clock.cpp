@@ -20,6 +20,9 @@ MonotonicTime monotonic_now() {
 WallTime wall_now() {
   return {read_clock(CLOCK_REALTIME)};
 }
+BootTime boot_now() {
+  return {read_clock(CLOCK_BOOTTIME)};
+}
 CpuTime thread_cpu_now() {
   return {read_clock(CLOCK_THREAD_CPUTIME_ID)};
 }

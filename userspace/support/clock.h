@@ -15,6 +15,10 @@ struct WallTime {
   uint64_t unix_ns = 0;
 };
 
+// Since boot, with the time asleep: what the kernel says when a process started.
+struct BootTime {
+  uint64_t ns = 0;
+};
 // That the calling thread has used so far.
 struct CpuTime {
   uint64_t ns = 0;
@@ -22,6 +26,7 @@ struct CpuTime {
 
 [[nodiscard]] MonotonicTime monotonic_now();
 [[nodiscard]] WallTime wall_now();
+[[nodiscard]] BootTime boot_now();
 [[nodiscard]] CpuTime thread_cpu_now();
 
 }  // namespace tidemark

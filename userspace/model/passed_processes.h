@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Processes that came and went between two looks at the machine: no look has them, but the kernel
+// told of their end. Pure.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/ids.h"
+#include "model/memory.h"
+
+namespace tidemark::model {
+
+// A pid, and when it started, in clock ticks since boot.
+using ProcessKey = std::pair<int32_t, uint64_t>;
+
+struct PassedProcess {
+  ProcessKey key;
+  std::string comm;             // when it ended
+  uint64_t peak_rss_bytes = 0;  // over all programs that it ran
+};
+
+// Those of one name.
+struct PassedName {
+  std::string comm;
+  uint64_t count = 0;
+  uint64_t peak_rss_bytes = 0;  // the largest
+  Pid pid;                      // whose peak that was
+};
+
+// What a look has seen.
+[[nodiscard]] std::set<ProcessKey> keys_of(const std::vector<ProcessMemory>& processes);
+
+// Largest peak first, then by name.
+[[nodiscard]] std::vector<PassedName> by_name(const std::vector<PassedProcess>& processes);
+
+}  // namespace tidemark::model
