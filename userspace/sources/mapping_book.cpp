@@ -16,6 +16,7 @@
 namespace tidemark::sources {
 namespace {
 
+// From the first look on, not from the call: on a busy machine a record may be heard late.
 constexpr uint64_t kPatienceNs = 100'000'000;
 // A process that has just joined or called exec is probed in a moment; until then it cannot be said
 // whether its allocator's own mappings have blocks in them that are counted.
@@ -115,10 +116,12 @@ void MappingBook::settle_all() {
 // False where a record has to wait; without a time none has.
 bool MappingBook::settle_one(std::deque<MappingRecord>& heard, std::optional<MonotonicTime> now) {
   for (; !heard.empty(); heard.pop_front()) {
-    const MappingRecord& next = heard.front();
+    MappingRecord& next = heard.front();
     MappingStacks::Asked asked = stacks_.resolve(next);
-    const bool is_young = now && now->ns < next.call.time_ns + kPatienceNs;
-    if (asked.met_unknown_code && is_young) return false;
+    if (asked.met_unknown_code && now) {
+      if (!next.first_look) next.first_look = now;
+      if (now->ns < next.first_look->ns + kPatienceNs) return false;
+    }
     book(next, std::move(asked));
   }
   return true;

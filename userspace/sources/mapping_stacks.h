@@ -15,6 +15,7 @@
 #include "bpf/abi/mapping.h"
 #include "model/snapshot.h"
 #include "sources/unwind_rules.h"
+#include "support/clock.h"
 
 namespace tidemark::sources {
 
@@ -27,6 +28,7 @@ struct MappingRecord {
   };
   std::optional<tm_stack> stack;
   std::optional<Sample> sample;
+  std::optional<MonotonicTime> first_look;  // since when it waits for maps to be read
 };
 
 // Who called, by the binary that the innermost code is in.
