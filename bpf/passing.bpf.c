@@ -9,6 +9,8 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+
 /* Set by user space, CLOCK_BOOTTIME. */
 __u64 since_boot_ns;
 /* Ended, and found no room in the table. */
@@ -36,9 +38,9 @@ int process_passed(struct bpf_raw_tracepoint_args *ctx)
 	key.started_boot_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	if (key.started_boot_ns < since_boot_ns)
 		return 0;
-	value.peak_pages = BPF_CORE_READ(task, signal, maxrss);
-	if (!value.peak_pages)
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
 		return 0;
+	value.peak_pages = BPF_CORE_READ(task, signal, maxrss);
 	key.pid = BPF_CORE_READ(task, tgid);
 	BPF_CORE_READ_STR_INTO(&value.comm, task, group_leader, comm);
 	/* Two threads that end at the same time may both be the last one to themselves: kept once. */

@@ -17,7 +17,7 @@ struct tm_passed_key {
 };
 
 struct tm_passed {
-	__u64 peak_pages; /* of RSS, over all programs that the process ran */
+	__u64 peak_pages; /* of RSS, over all programs that the process ran; 0: not told (5.10) */
 	char comm[16];	  /* its last name */
 };
 

@@ -171,7 +171,7 @@ TEST_CASE("report_series_keeps_the_names_of_those_who_came_and_went_in_between")
     CHECK(name.find("memory_plants") == std::string::npos);
     if (name.starts_with("exits_soon")) {
       count += row["count"].get<long>();
-      CHECK(row["peak_bytes"].get<int64_t>() > 0);
+      CHECK((row["peak_bytes"].is_null() || row["peak_bytes"].get<int64_t>() > 0));
     }
   }
   CHECK(count == 3);

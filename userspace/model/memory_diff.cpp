@@ -95,7 +95,7 @@ std::vector<Passing> find_passing(const std::vector<MemorySummary>& summaries) {
       Passing& one = passing[id_of(quantity)];
       if (one.name.empty()) one.first_seen_unix_ns = summary.taken_unix_ns;
       one.name = quantity.name;
-      one.peak_bytes = std::max(one.peak_bytes, quantity.bytes);
+      one.peak_bytes = std::max(one.peak_bytes, std::optional(quantity.bytes));
       one.last_seen_unix_ns = summary.taken_unix_ns;
     }
   }

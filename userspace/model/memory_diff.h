@@ -50,7 +50,7 @@ struct Growth {
 struct Passing {
   std::string name;
   uint64_t count = 1;
-  uint64_t peak_bytes = 0;
+  std::optional<uint64_t> peak_bytes;
   uint64_t first_seen_unix_ns = 0;
   uint64_t last_seen_unix_ns = 0;
 };

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -20,16 +21,16 @@ using ProcessKey = std::pair<int32_t, uint64_t>;
 
 struct PassedProcess {
   ProcessKey key;
-  std::string comm;             // when it ended
-  uint64_t peak_rss_bytes = 0;  // over all programs that it ran
+  std::string comm;                        // when it ended
+  std::optional<uint64_t> peak_rss_bytes;  // over all programs that it ran; none: not told
 };
 
 // Those of one name.
 struct PassedName {
   std::string comm;
   uint64_t count = 0;
-  uint64_t peak_rss_bytes = 0;  // the largest
-  Pid pid;                      // whose peak that was
+  std::optional<uint64_t> peak_rss_bytes;  // the largest
+  Pid pid;                                 // whose peak that was
 };
 
 // What a look has seen.

@@ -21,7 +21,7 @@ Json growth_json(const model::Growth& growth) {
 Json passing_json(const model::Passing& passing) {
   return {{"name", passing.name},
           {"count", passing.count},
-          {"peak_bytes", passing.peak_bytes},
+          {"peak_bytes", or_null(passing.peak_bytes)},
           {"first_seen_unix_ns", passing.first_seen_unix_ns},
           {"last_seen_unix_ns", passing.last_seen_unix_ns}};
 }

@@ -68,7 +68,8 @@ std::string write_diff_text(const model::MemoryDiff& diff, const MemoryTextOptio
   for (std::size_t at = 0; at < std::min(diff.passing.size(), options.top); ++at) {
     const model::Passing& one = diff.passing[at];
     const std::string count = one.count > 1 ? fmt::format(", {} of them", one.count) : "";
-    page.line(fmt::format("  {:>11} at most  {}{}", format_bytes(one.peak_bytes),
+    page.line(fmt::format("  {:>11} at most  {}{}",
+                          one.peak_bytes ? format_bytes(*one.peak_bytes) : "unknown",
                           printable(one.name), count));
   }
   return std::move(page).finish();

@@ -231,7 +231,7 @@ Json process_json(const model::ProcessMemory& process) {
 Json passed_json(const model::PassedName& name) {
   return {{"comm", name.comm},
           {"count", name.count},
-          {"peak_rss_bytes", name.peak_rss_bytes},
+          {"peak_rss_bytes", or_null(name.peak_rss_bytes)},
           {"pid", name.pid.value}};
 }
 

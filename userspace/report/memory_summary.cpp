@@ -91,8 +91,9 @@ void add_area(const Area& area, const SavedJson& document, model::MemorySummary&
 // Processes that no report has: of the time since the one before.
 void add_passed(const SavedJson& document, model::MemorySummary& summary) {
   for (const SavedJson* row : rows_at(document, "passed_processes")) {
-    const auto count = number(*row, "count"), peak = number(*row, "peak_rss_bytes");
-    if (count && peak) summary.passed.push_back({text(*row, "comm"), *count, *peak, {}});
+    const auto count = number(*row, "count");
+    if (!count) continue;
+    summary.passed.push_back({text(*row, "comm"), *count, number(*row, "peak_rss_bytes"), {}});
   }
 }
 

@@ -136,7 +136,7 @@ void write_passed_table(Page& page, const MemoryReport& report, const MemoryText
   open_table(page, "Processes that came and went since the report before",
              "     peak RSS    count  name");
   write_rows(page, *report.passed, options.top, [&](const model::PassedName& name) {
-    page.line(fmt::format("  {:>11} {:>8}  {}", format_bytes(name.peak_rss_bytes),
+    page.line(fmt::format("  {:>11} {:>8}  {}", size_text(name.peak_rss_bytes),
                           format_count(name.count), printable(name.comm)));
   });
 }

@@ -28,6 +28,12 @@ std::string comm_of(const tm_passed& passed) {
   return {passed.comm, ::strnlen(passed.comm, sizeof(passed.comm))};
 }
 
+// On Linux 5.10 the kernel's count is still 0 for a small program.
+std::optional<uint64_t> peak_bytes(const tm_passed& passed) {
+  if (passed.peak_pages == 0) return std::nullopt;
+  return passed.peak_pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 // The link goes before its program.
@@ -56,7 +62,6 @@ Result<PassingProcesses> PassingProcesses::open() {
 }
 
 Result<PassingProcesses::Taken> PassingProcesses::take() {
-  const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const uint64_t tick_ns = 1'000'000'000 / static_cast<uint64_t>(::sysconf(_SC_CLK_TCK));
   const PassingSkeleton& skeleton = programs_->skeleton;
   Taken taken;
@@ -66,7 +71,7 @@ Result<PassingProcesses::Taken> PassingProcesses::take() {
         keys.push_back(key);
         taken.processes.push_back({{static_cast<int32_t>(key.pid), key.started_boot_ns / tick_ns},
                                    comm_of(passed),
-                                   passed.peak_pages * page_bytes});
+                                   peak_bytes(passed)});
       });
   if (!read) return std::unexpected(read.error());
   for (const tm_passed_key& key : keys) bpfrt::erase(skeleton->maps.passed, key);
