@@ -16,5 +16,11 @@ inline tidemark::report::MemoryReport report_of(const char* directory,
   const tidemark::system::HostRoot root(fixture_path(directory));
   const tidemark::system::ReadPlan plan;
   tidemark::system::read_memory({root, plan}, snapshot);
+  // As the machine itself would have named its files.
+  for (tidemark::model::Coverage& row : snapshot.coverage) {
+    if (!row.reason) continue;
+    const std::size_t at = row.reason->find(fixture_path(directory));
+    if (at != std::string::npos) row.reason->erase(at, fixture_path(directory).size());
+  }
   return tidemark::report::build_memory_report(snapshot, owners);
 }

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 
 #include "report/reporter.h"
 #include "support/file.h"
@@ -239,9 +238,7 @@ TraceReport empty_report() {
 }
 
 void check_golden(const std::string& name, const std::string& text) {
-  const auto path = (std::filesystem::path(__FILE__).parent_path() / "../golden" / name)
-                        .lexically_normal()
-                        .string();
+  const std::string path = TIDEMARK_SOURCE_DIR "/tests/golden/" + name;
   if (std::getenv("TIDEMARK_UPDATE_GOLDEN") != nullptr) {
     REQUIRE(ReplacedFile::write(path, text).has_value());
   }
