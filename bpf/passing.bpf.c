@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Processes that came and went between two looks at /proc: what began after a moment that user space
- * sets is kept with its name when it ends. Kernel threads have no memory of their own and are left
- * out. Runs at each exit of a thread: a few reads, and one insert for the last of a process.
+ * Processes that came and went between two looks at /proc: what began after a moment that user
+ * space sets is kept with its name when it ends. Kernel threads have no memory of their own and are
+ * left out. Runs at each exit of a thread: a few reads, and one insert for the last of a process.
  */
 #include "abi/passing.h"
 #include "lib/compat.bpf.h"
@@ -43,7 +43,8 @@ int process_passed(struct bpf_raw_tracepoint_args *ctx)
 	value.peak_pages = BPF_CORE_READ(task, signal, maxrss);
 	key.pid = BPF_CORE_READ(task, tgid);
 	BPF_CORE_READ_STR_INTO(&value.comm, task, group_leader, comm);
-	/* Two threads that end at the same time may both be the last one to themselves: kept once. */
+	/* Two threads that end at the same time may both be the last one to themselves: kept once.
+	 */
 	result = bpf_map_update_elem(&passed, &key, &value, BPF_ANY);
 	if (result)
 		__sync_fetch_and_add(&not_kept, 1);

@@ -87,8 +87,9 @@ std::map<uint64_t, uint64_t> count_guarded(const std::vector<model::MemoryMappin
   return count_by_size;
 }
 
-// Where the kernel sets mappings side by side (Linux 6.1 does), the topmost stack may be one mapping
-// with what lies above it, such as a library's variables: single ones that are a little larger.
+// Where the kernel sets mappings side by side (Linux 6.1 does), the topmost stack may be one
+// mapping with what lies above it, such as a library's variables: single ones that are a little
+// larger.
 uint64_t count_grown_together(const std::map<uint64_t, uint64_t>& count_by_size, uint64_t size) {
   constexpr uint64_t kMost = uint64_t{1} << 20;
   uint64_t found = 0;
