@@ -104,10 +104,28 @@ std::string evidence_of(const Snapshot& snapshot, const CallSite& site, double s
   return text;
 }
 
+std::string area_of(Kind kind) {
+  switch (kind) {
+    case Kind::kHeap:
+      return "heap";
+    case Kind::kMapping:
+      return "mapping";
+    case Kind::kSlab:
+      return "slab";
+    case Kind::kPage:
+      return "page";
+    case Kind::kVmalloc:
+      return "vmalloc";
+    case Kind::kPercpu:
+      return "percpu";
+  }
+  return "heap";
+}
+
 Finding growing(const Snapshot& snapshot, const CallSite& site, double share) {
   Finding finding{
       .severity = Severity::kSuspect,
-      .area = site.kind == Kind::kMapping ? "mapping" : "heap",
+      .area = area_of(site.kind),
       .what = fmt::format("{} what it {}: {} live",
                           keeps_most(site) ? "keeps" : "frees much, but keeps part of",
                           site.kind == Kind::kMapping ? "maps" : "allocates", size_of(site)),
@@ -128,7 +146,7 @@ Finding growing(const Snapshot& snapshot, const CallSite& site, double share) {
 
 Finding burst(const Snapshot& snapshot, const CallSite& site, double share) {
   return {.severity = Severity::kInfo,
-          .area = site.kind == Kind::kMapping ? "mapping" : "heap",
+          .area = area_of(site.kind),
           .what = fmt::format("{} {} in one burst and keeps them: a cache or a warm-up?",
                               site.kind == Kind::kMapping ? "mapped" : "allocated", size_of(site)),
           .evidence = evidence_of(snapshot, site, share),

@@ -18,6 +18,7 @@ struct SiteKey {
   std::string allocator;
   Purpose purpose = Purpose::kNone;
   StackId stack;
+  KernelPlace place{};
   friend auto operator<=>(const SiteKey&, const SiteKey&) = default;
 };
 
@@ -26,7 +27,8 @@ struct SiteKey {
           .owner = site.owner,
           .allocator = site.allocator,
           .purpose = site.purpose,
-          .stack = site.stack};
+          .stack = site.stack,
+          .place = site.place};
 }
 
 }  // namespace tidemark::model

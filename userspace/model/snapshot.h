@@ -70,6 +70,14 @@ inline void add_resident(std::optional<Resident>& sum, const std::optional<Resid
   sum->anonymous_bytes += part->anonymous_bytes;
 }
 
+// What tells call sites of kernel memory apart, beside the stack.
+struct KernelPlace {
+  std::string cache;  // name of the slab cache, one of its aliases; empty: none, or not known
+  std::optional<uint32_t> order;      // of pages: a block is 2^order of them
+  std::optional<uint32_t> gfp_flags;  // of pages
+  friend auto operator<=>(const KernelPlace&, const KernelPlace&) = default;
+};
+
 // One call site of one owner: stack, kind, allocator and purpose. live = total - freed, in bytes
 // and in count. A mapping is a block: it counts until its last byte is gone, its bytes are address
 // space.
@@ -79,6 +87,7 @@ struct CallSite {
   std::string allocator;  // "glibc", "mmap"; empty where it does not apply
   Purpose purpose = Purpose::kNone;
   StackId stack;
+  KernelPlace place;  // of kernel kinds
   uint64_t total_bytes = 0;
   uint64_t total_count = 0;
   uint64_t freed_bytes = 0;
