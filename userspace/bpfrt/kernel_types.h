@@ -5,6 +5,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "support/result.h"
 
@@ -20,6 +23,13 @@ class KernelTypes {
   [[nodiscard]] bool has_struct(const char* name) const;
   // "task_vma": can a program be attached to this iterator?
   [[nodiscard]] bool has_iterator(const char* name) const;
+  // What a raw tracepoint passes, each as the name of its type: "struct kmem_cache *", "size_t",
+  // "void *". None where the kernel has no such tracepoint.
+  [[nodiscard]] std::optional<std::vector<std::string>> tracepoint_arguments(
+      const char* name) const;
+
+  // False also where there is no such function.
+  [[nodiscard]] bool function_returns_bool(const char* name) const;
 
  private:
   struct Free {

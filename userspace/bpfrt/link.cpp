@@ -84,6 +84,13 @@ Result<std::vector<Link>> attach_uprobes(const bpf_program* program, UprobeMetho
   return attach_perf(program, end, target, points);
 }
 
+Result<Link> attach_kprobe(const bpf_program* program, ProbeEnd end, const std::string& function) {
+  bpf_link* link = bpf_program__attach_kprobe(program, end == ProbeEnd::kReturn, function.c_str());
+  if (link == nullptr)
+    return fail_errno(errno, "cannot attach {} to {}", bpf_program__name(program), function);
+  return Link(link);
+}
+
 Result<Link> attach_by_section(const bpf_program* program) {
   bpf_link* link = bpf_program__attach(program);
   if (link == nullptr) return fail_errno(errno, "cannot attach {}", bpf_program__name(program));

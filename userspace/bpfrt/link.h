@@ -51,6 +51,10 @@ void prepare_for(bpf_program* program, UprobeMethod method);
                                                        const UprobeTarget& target,
                                                        std::span<const UprobePoint> points);
 
+// A program of the kprobe type at a function of the kernel, or where it returns.
+[[nodiscard]] Result<Link> attach_kprobe(const bpf_program* program, ProbeEnd end,
+                                         const std::string& function);
+
 // By the section name of the program: SEC("raw_tp/...").
 [[nodiscard]] Result<Link> attach_by_section(const bpf_program* program);
 

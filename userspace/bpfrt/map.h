@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <numeric>
+#include <span>
 #include <vector>
 
 #include "support/result.h"
@@ -61,6 +63,29 @@ template <typename Key, typename Value>
   if (bpf_map_update_elem(bpf_map__fd(map), &key, &value, BPF_NOEXIST) == 0) return true;
   if (errno == EEXIST) return false;
   return fail_errno(errno, "cannot write the map {}", bpf_map__name(map));
+}
+
+// The first entries of an array, all at once.
+template <typename Value>
+[[nodiscard]] Status put_range(const bpf_map* map, std::span<const Value> values) {
+  std::vector<uint32_t> indices(values.size());
+  std::iota(indices.begin(), indices.end(), 0u);
+  auto count = static_cast<uint32_t>(values.size());
+  if (bpf_map_update_batch(bpf_map__fd(map), indices.data(), values.data(), &count, nullptr) != 0)
+    return fail_errno(errno, "cannot write the map {}", bpf_map__name(map));
+  return {};
+}
+
+template <typename Value>
+[[nodiscard]] Status get_range(const bpf_map* map, std::span<Value> values) {
+  std::vector<uint32_t> indices(values.size());
+  uint32_t cursor = 0;
+  auto count = static_cast<uint32_t>(values.size());
+  const int result = bpf_map_lookup_batch(bpf_map__fd(map), nullptr, &cursor, indices.data(),
+                                          values.data(), &count, nullptr);
+  if (result != 0 && errno != ENOENT)
+    return fail_errno(errno, "cannot read the map {}", bpf_map__name(map));
+  return {};
 }
 
 // An entry that is gone already is fine.

@@ -45,4 +45,13 @@ Result<uint64_t> program_misses(const bpf_program* program) {
   return info.recursion_misses;
 }
 
+Status run_once(const bpf_program* program, std::span<const uint64_t> arguments) {
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.ctx_in = arguments.data();
+  options.ctx_size_in = static_cast<uint32_t>(arguments.size_bytes());
+  const int error = bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+  if (error != 0) return fail_errno(-error, "cannot run {}", bpf_program__name(program));
+  return {};
+}
+
 }  // namespace tidemark::bpfrt

@@ -6,7 +6,9 @@
 
 #include <bpf/libbpf.h>
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,6 +25,10 @@ void silence_libbpf();
 // How often the kernel had to skip a program since it was loaded (recursion); none before
 // Linux 5.12.
 [[nodiscard]] Result<uint64_t> program_misses(const bpf_program* program);
+
+// Runs a raw_tp program once, here and now, without its tracepoint: `arguments` are what it sees as
+// the event's.
+[[nodiscard]] Status run_once(const bpf_program* program, std::span<const uint64_t> arguments);
 
 // Traits: a struct of static functions open(const bpf_object_open_opts*), load(Type*) and
 // destroy(Type*) around the functions that bpftool generated, and `using Type`.
