@@ -346,6 +346,23 @@ struct nsproxy {
   struct ipc_namespace* ipc_ns;
 };
 
+/* The kernel's allocators. */
+
+struct list_head {
+  struct list_head* next;
+};
+
+struct kmem_cache_order_objects {
+  unsigned int x;
+};
+
+struct kmem_cache {
+  unsigned int size;
+  unsigned int object_size;
+  struct kmem_cache_order_objects oo;
+  const char* name;
+};
+
 #pragma clang attribute pop
 
 #endif

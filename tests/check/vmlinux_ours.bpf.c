@@ -56,3 +56,6 @@ struct shmid_kernel ours_shmid_kernel;
 struct ipc_ids ours_ipc_ids;
 struct ipc_namespace ours_ipc_namespace;
 struct nsproxy ours_nsproxy;
+struct list_head ours_list_head;
+struct kmem_cache_order_objects ours_kmem_cache_order_objects;
+struct kmem_cache ours_kmem_cache;

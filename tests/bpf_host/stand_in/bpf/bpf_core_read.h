@@ -13,4 +13,11 @@
   BPF_CORE_READ_CHOOSE(__VA_ARGS__, BPF_CORE_READ_3, BPF_CORE_READ_2, BPF_CORE_READ_1, 0) \
   (source, __VA_ARGS__)
 
+// No type or field that differs between kernels is there.
+#define bpf_core_type_exists(type) 0
+#define bpf_core_field_exists(field) (sizeof(field) == 0)
+#define bpf_core_field_offset(type, field) offsetof(type, field)
+#define bpf_core_enum_value(type, value) (value)
+#define bpf_core_enum_value_exists(type, value) 0
+
 #endif
