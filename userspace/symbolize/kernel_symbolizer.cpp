@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "symbolize/kernel_symbolizer.h"
+
+#include <algorithm>
+#include <array>
+#include <ranges>
+#include <string_view>
+#include <utility>
+
+namespace tidemark::symbolize {
+namespace {
+
+// Beginnings of the names between a tracepoint and the allocator's caller.
+constexpr std::array<std::string_view, 31> kInner = {"bpf_",
+                                                     "__bpf_",
+                                                     "__traceiter_",
+                                                     "trace_event_raw_",
+                                                     "perf_",
+                                                     "perf_trace_",
+                                                     "post_alloc_hook",
+                                                     "prep_new_page",
+                                                     "get_page_from_",
+                                                     "rmqueue",
+                                                     "__alloc_pages",
+                                                     "__alloc_frozen_pages",
+                                                     "alloc_frozen_",
+                                                     "alloc_pages",
+                                                     "__get_free_pages",
+                                                     "get_free_pages_noprof",
+                                                     "get_zeroed_",
+                                                     "__folio_alloc",
+                                                     "folio_alloc",
+                                                     "vma_alloc_folio",
+                                                     "___kmalloc_large",
+                                                     "__kmalloc",
+                                                     "kmalloc_",
+                                                     "kmem_cache_alloc",
+                                                     "slab_alloc",
+                                                     "pcpu_alloc",
+                                                     "__alloc_percpu",
+                                                     "__vmalloc_",
+                                                     "vmalloc",
+                                                     "vzalloc",
+                                                     "kvmalloc"};
+
+bool is_inner(const model::Frame& frame) {
+  if (!frame.function) return frame.module.empty();  // the BPF program itself may have no name
+  if (frame.module == "[bpf]") return true;
+  return std::ranges::any_of(
+      kInner, [&](std::string_view start) { return frame.function->starts_with(start); });
+}
+
+}  // namespace
+
+KernelSymbolizer::KernelSymbolizer(KernelSymbols symbols) {
+  tables_.push_back(std::move(symbols));
+}
+
+void KernelSymbolizer::learn(KernelSymbols symbols) {
+  tables_.push_back(std::move(symbols));
+}
+
+std::vector<model::Frame> KernelSymbolizer::frames(
+    model::Generation, std::span<const model::Address> return_addresses) {
+  std::vector<model::Frame> frames;
+  for (const model::Address address : return_addresses) {
+    model::Frame frame;
+    frame.address = address;
+    frame.offset = address.value;
+    // The call is in front of where it returns to.
+    const model::Address call{address.value - 1};
+    for (const KernelSymbols& table : tables_ | std::views::reverse) {
+      const auto function = table.find(call);
+      if (!function) continue;
+      frame.module =
+          function->module.empty() ? "[kernel]" : "[" + std::string(function->module) + "]";
+      frame.function = std::string(function->name);
+      frame.function_offset = function->offset;
+      break;
+    }
+    frames.push_back(std::move(frame));
+  }
+  return frames;
+}
+
+std::vector<model::Frame> from_caller(std::vector<model::Frame> frames) {
+  const auto caller = std::ranges::find_if_not(frames, is_inner);
+  if (caller != frames.end()) frames.erase(frames.begin(), caller);
+  return frames;
+}
+
+}  // namespace tidemark::symbolize
