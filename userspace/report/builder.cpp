@@ -126,6 +126,10 @@ CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t
   if (!site.allocator.empty()) row.allocator = site.allocator;
   row.purpose = site.purpose;
   row.resident = site.resident;
+  if (!site.place.cache.empty()) row.cache = site.place.cache;
+  row.order = site.place.order;
+  row.gfp_flags = site.place.gfp_flags;
+  row.stack_id = site.stack;
   return row;
 }
 

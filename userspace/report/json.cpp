@@ -7,10 +7,11 @@
 
 #include <string_view>
 
-#include "report/json_document.h"
+#include "report/gfp_flags.h"
 #include "report/mappings.h"
 #include "report/names.h"
 #include "report/reporters.h"
+#include "report/trace_parts.h"
 
 namespace tidemark::report {
 namespace {
@@ -31,13 +32,6 @@ std::string_view name_of(StackState state) {
   return "lost";
 }
 
-Json mode_json(const Mode& mode) {
-  return {{"exact", mode.exact},
-          {"sampling_interval_bytes", or_null(mode.sampling_interval_bytes)},
-          {"budget_percent", or_null(mode.budget_percent)},
-          {"duty_ratio", mode.duty_ratio}};
-}
-
 Json target_json(const model::Target& target) {
   Json allocators = Json::array();
   for (const model::AllocatorUse& use : target.allocators) {
@@ -53,6 +47,33 @@ Json target_json(const model::Target& target) {
           {"rss_anon_start_bytes", or_null(target.rss_anon_start_bytes)},
           {"rss_anon_end_bytes", or_null(target.rss_anon_end_bytes)},
           {"allocators", std::move(allocators)}};
+}
+
+Json explains_json(const Explains& explains) {
+  return {{"tracked_growth_bytes", explains.tracked_growth_bytes},
+          {"rss_anon_growth_bytes", or_null(explains.rss_anon_growth_bytes)},
+          {"ratio", or_null(explains.ratio)}};
+}
+
+Json frame_json(const model::Frame& frame) {
+  return {{"address", hex(frame.address.value)},
+          {"module", frame.module},
+          {"build_id", or_null(frame.build_id)},
+          {"offset", hex(frame.offset)},
+          {"function", or_null(frame.function)},
+          {"function_offset", or_null(frame.function_offset)},
+          {"file", or_null(frame.file)},
+          {"line", or_null(frame.line)},
+          {"inlined", frame.inlined}};
+}
+
+}  // namespace
+
+Json mode_json(const Mode& mode) {
+  return {{"exact", mode.exact},
+          {"sampling_interval_bytes", or_null(mode.sampling_interval_bytes)},
+          {"budget_percent", or_null(mode.budget_percent)},
+          {"duty_ratio", mode.duty_ratio}};
 }
 
 Json loss_json(const model::Counter& counter) {
@@ -78,6 +99,8 @@ Json totals_json(const Totals& totals, const MappingSums& mappings) {
           {"mapping_resident_bytes", or_null(mappings.resident_bytes)}};
 }
 
+namespace {
+
 Json apart_json(const ApartRow& row) {
   return {{"purpose", or_null(purpose_name(row.purpose))},
           {"live_bytes", row.live_bytes},
@@ -87,23 +110,7 @@ Json apart_json(const ApartRow& row) {
           {"resident_bytes", or_null(row.resident_bytes)}};
 }
 
-Json explains_json(const Explains& explains) {
-  return {{"tracked_growth_bytes", explains.tracked_growth_bytes},
-          {"rss_anon_growth_bytes", or_null(explains.rss_anon_growth_bytes)},
-          {"ratio", or_null(explains.ratio)}};
-}
-
-Json frame_json(const model::Frame& frame) {
-  return {{"address", hex(frame.address.value)},
-          {"module", frame.module},
-          {"build_id", or_null(frame.build_id)},
-          {"offset", hex(frame.offset)},
-          {"function", or_null(frame.function)},
-          {"function_offset", or_null(frame.function_offset)},
-          {"file", or_null(frame.file)},
-          {"line", or_null(frame.line)},
-          {"inlined", frame.inlined}};
-}
+}  // namespace
 
 Json call_site_json(const CallSiteRow& row) {
   Json frames = Json::array();
@@ -125,6 +132,7 @@ Json call_site_json(const CallSiteRow& row) {
           {"cache", or_null(row.cache)},
           {"aliases", row.aliases},
           {"order", or_null(row.order)},
+          {"gfp_flags", row.gfp_flags ? Json(gfp_words(*row.gfp_flags)) : Json(nullptr)},
           {"stack", name_of(row.stack)},
           {"frames", std::move(frames)}};
 }
@@ -136,6 +144,8 @@ std::vector<model::Counter> counters_of(const TraceReport& report, model::Counte
   }
   return kept;
 }
+
+namespace {
 
 class JsonReporter final : public Reporter {
  public:

@@ -38,6 +38,7 @@ struct CallSiteRow {
   std::optional<std::string> cache;
   std::vector<std::string> aliases;
   std::optional<uint32_t> order;
+  std::optional<uint32_t> gfp_flags;  // of pages
   StackState stack = StackState::kWhole;
   std::vector<model::Frame> frames;  // frames[0] is the allocator's caller
   // Change of live bytes since the previous report of this run; none in the first one.
@@ -45,6 +46,7 @@ struct CallSiteRow {
   // For people, not in JSON: why the stack is not whole; whether a verdict suspects this call site.
   std::optional<std::string> stack_note;
   bool suspect = false;
+  model::StackId stack_id;
 };
 
 struct Mode {

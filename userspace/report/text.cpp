@@ -9,10 +9,11 @@
 #include <string_view>
 #include <utility>
 
+#include "report/gfp_flags.h"
 #include "report/mappings.h"
 #include "report/names.h"
-#include "report/page.h"
 #include "report/reporters.h"
+#include "report/trace_parts.h"
 #include "support/units.h"
 
 namespace tidemark::report {
@@ -20,16 +21,6 @@ namespace {
 
 constexpr std::size_t kFrameIndent = 8;
 constexpr std::size_t kMostTargets = 8;
-
-std::string duration_text(uint64_t ns) {
-  return format_duration(Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(ns, INT64_MAX))));
-}
-
-// For a column: what no longer fits is rounded.
-std::string count_text(uint64_t count) {
-  if (count < 10'000'000'000) return format_count(count);
-  return fmt::format("{:.2e}", static_cast<double>(count));
-}
 
 std::string percent_text(uint64_t part, uint64_t whole) {
   if (whole == 0) return "-";
@@ -81,61 +72,7 @@ void write_targets(Page& page, const TraceReport& report) {
   }
 }
 
-// One line when all is well; otherwise every problem, hooks with the same reason in one.
-void write_coverage(Page& page, const TraceReport& report) {
-  std::map<std::pair<std::string, std::string>, std::string> problems;
-  std::size_t on = 0;
-  for (const model::Coverage& row : report.coverage) {
-    if (row.state == model::HookState::kOn) {
-      ++on;
-      continue;
-    }
-    const std::string state = row.state == model::HookState::kOff ? "off" : "missing";
-    std::string& hooks = problems[{state, printable(row.reason.value_or("reason unknown"))}];
-    hooks += (hooks.empty() ? "" : ", ") + printable(row.hook);
-  }
-  uint64_t losses = 0;
-  for (const model::Counter& counter : report.counters) {
-    losses += counter.kind == model::CounterKind::kLoss && counter.count > 0 ? 1 : 0;
-  }
-  page.labelled(
-      "coverage",
-      fmt::format("{} of {} hooks on{}", on, report.coverage.size(),
-                  losses == 0 ? "; nothing lost" : "; LOSSES, live figures are not exact:"),
-      losses == 0 ? Dress::kPlain : Dress::kRed);
-  for (const auto& [why, hooks] : problems) {
-    page.labelled("", fmt::format("{}: {}: {}", why.first, hooks, why.second));
-  }
-}
-
-void write_counters(Page& page, const TraceReport& report, model::CounterKind kind,
-                    std::string_view label, Dress dress) {
-  for (const model::Counter& counter : report.counters) {
-    if (counter.kind != kind || counter.count == 0) continue;
-    const std::string size =
-        counter.bytes ? fmt::format(" ({})", format_bytes(*counter.bytes)) : "";
-    page.labelled(label,
-                  fmt::format("{} {}{}: {}", printable(counter.name), count_text(counter.count),
-                              size, printable(counter.meaning)),
-                  dress);
-    label = "";
-  }
-}
-
 // --- sums
-
-void write_totals(Page& page, const Totals& totals) {
-  std::string text = fmt::format(
-      "allocated {} in {} block{}, freed {} in {}, live {} in {}", format_bytes(totals.total_bytes),
-      count_text(totals.total_count), plural(totals.total_count),
-      format_bytes(totals.total_bytes - totals.live_bytes), count_text(totals.freed_count),
-      format_bytes(totals.live_bytes), count_text(totals.live_count));
-  if (totals.live_bytes_change) {
-    text +=
-        fmt::format(" ({} since the last report)", format_bytes_change(*totals.live_bytes_change));
-  }
-  page.labelled("totals", text);
-}
 
 void write_mappings(Page& page, const TraceReport& report) {
   if (report.mappings.live_count > 0) page.labelled("mappings", describe_sums(report.mappings));
@@ -161,22 +98,6 @@ void write_explains(Page& page, const Explains& explains) {
   page.labelled("explains", text);
 }
 
-void write_verdicts(Page& page, const TraceReport& report, const TextOptions& options) {
-  std::size_t shown = 0;
-  std::string_view last_next;
-  for (const model::Finding& finding : report.verdicts) {
-    // The losses stand above already, each with its count.
-    if (finding.area == "losses") continue;
-    if (++shown > options.top) continue;
-    write_finding(page, finding, options.explain && finding.next != last_next);
-    last_next = finding.next;
-  }
-  if (shown > options.top) {
-    page.labelled("",
-                  fmt::format("{} more verdicts: --top {} shows them", shown - options.top, shown));
-  }
-}
-
 // --- call sites
 
 std::string frame_text(const model::Frame& frame) {
@@ -196,6 +117,17 @@ std::string frame_text(const model::Frame& frame) {
   return shorten_name(printable(*frame.function), room) + offset + module + place;
 }
 
+// A merged cache is never called by one of its names alone.
+std::string cache_text(const CallSiteRow& row) {
+  std::string text = printable(*row.cache);
+  std::size_t others = 0;
+  for (const std::string& alias : row.aliases) {
+    if (alias == *row.cache) continue;
+    text += fmt::format("{}{}", others++ == 0 ? " (merged with " : ", ", printable(alias));
+  }
+  return others == 0 ? text : text + ")";
+}
+
 // Whose call site, where that is not the same for all of them.
 std::string whose(const CallSiteRow& row, bool many_owners) {
   std::string text;
@@ -207,6 +139,9 @@ std::string whose(const CallSiteRow& row, bool many_owners) {
                         row.kind == model::Kind::kMapping ? describe_mapping(row)
                                                           : std::string(kind_name(row.kind)));
   }
+  if (row.cache) text += " " + cache_text(row);
+  if (row.order) text += fmt::format(" of order {}", *row.order);
+  if (row.gfp_flags) text += ", " + gfp_words(*row.gfp_flags);
   if (many_owners && row.allocator && row.kind == model::Kind::kHeap) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", printable(*row.allocator));
   }
@@ -268,6 +203,88 @@ void write_hidden(Page& page, const Hidden& hidden, const TextOptions& options) 
   }
 }
 
+}  // namespace
+
+std::string duration_text(uint64_t ns) {
+  return format_duration(Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(ns, INT64_MAX))));
+}
+
+// For a column: what no longer fits is rounded.
+std::string count_text(uint64_t count) {
+  if (count < 10'000'000'000) return format_count(count);
+  return fmt::format("{:.2e}", static_cast<double>(count));
+}
+
+// One line when all is well; otherwise every problem, hooks with the same reason in one.
+void write_coverage(Page& page, const TraceReport& report) {
+  std::map<std::pair<std::string, std::string>, std::string> problems;
+  std::size_t on = 0;
+  for (const model::Coverage& row : report.coverage) {
+    if (row.state == model::HookState::kOn) {
+      ++on;
+      continue;
+    }
+    const std::string state = row.state == model::HookState::kOff ? "off" : "missing";
+    std::string& hooks = problems[{state, printable(row.reason.value_or("reason unknown"))}];
+    hooks += (hooks.empty() ? "" : ", ") + printable(row.hook);
+  }
+  uint64_t losses = 0;
+  for (const model::Counter& counter : report.counters) {
+    losses += counter.kind == model::CounterKind::kLoss && counter.count > 0 ? 1 : 0;
+  }
+  page.labelled(
+      "coverage",
+      fmt::format("{} of {} hooks on{}", on, report.coverage.size(),
+                  losses == 0 ? "; nothing lost" : "; LOSSES, live figures are not exact:"),
+      losses == 0 ? Dress::kPlain : Dress::kRed);
+  for (const auto& [why, hooks] : problems) {
+    page.labelled("", fmt::format("{}: {}: {}", why.first, hooks, why.second));
+  }
+}
+
+void write_counters(Page& page, const TraceReport& report, model::CounterKind kind,
+                    std::string_view label, Dress dress) {
+  for (const model::Counter& counter : report.counters) {
+    if (counter.kind != kind || counter.count == 0) continue;
+    const std::string size =
+        counter.bytes ? fmt::format(" ({})", format_bytes(*counter.bytes)) : "";
+    page.labelled(label,
+                  fmt::format("{} {}{}: {}", printable(counter.name), count_text(counter.count),
+                              size, printable(counter.meaning)),
+                  dress);
+    label = "";
+  }
+}
+
+void write_totals(Page& page, const Totals& totals) {
+  std::string text = fmt::format(
+      "allocated {} in {} block{}, freed {} in {}, live {} in {}", format_bytes(totals.total_bytes),
+      count_text(totals.total_count), plural(totals.total_count),
+      format_bytes(totals.total_bytes - totals.live_bytes), count_text(totals.freed_count),
+      format_bytes(totals.live_bytes), count_text(totals.live_count));
+  if (totals.live_bytes_change) {
+    text +=
+        fmt::format(" ({} since the last report)", format_bytes_change(*totals.live_bytes_change));
+  }
+  page.labelled("totals", text);
+}
+
+void write_verdicts(Page& page, const TraceReport& report, const TextOptions& options) {
+  std::size_t shown = 0;
+  std::string_view last_next;
+  for (const model::Finding& finding : report.verdicts) {
+    // The losses stand above already, each with its count.
+    if (finding.area == "losses") continue;
+    if (++shown > options.top) continue;
+    write_finding(page, finding, options.explain && finding.next != last_next);
+    last_next = finding.next;
+  }
+  if (shown > options.top) {
+    page.labelled("",
+                  fmt::format("{} more verdicts: --top {} shows them", shown - options.top, shown));
+  }
+}
+
 void write_call_sites(Page& page, const TraceReport& report, const TextOptions& options) {
   Hidden hidden;
   std::size_t rank = 0;
@@ -297,6 +314,15 @@ void write_call_sites(Page& page, const TraceReport& report, const TextOptions& 
   write_hidden(page, hidden, options);
 }
 
+void write_next(Page& page, const TraceReport& report, const TextOptions& options) {
+  if (!options.explain || report.next_commands.empty()) return;
+  page.line("");
+  page.line("next:");
+  for (const std::string& command : report.next_commands) page.line("  " + printable(command));
+}
+
+namespace {
+
 class TextReporter final : public Reporter {
  public:
   std::string write(const TraceReport& report, const TextOptions& options) const override {
@@ -314,11 +340,7 @@ class TextReporter final : public Reporter {
       page.labelled("empty", printable(*report.empty_because), Dress::kBold);
     }
     write_call_sites(page, report, options);
-    if (options.explain && !report.next_commands.empty()) {
-      page.line("");
-      page.line("next:");
-      for (const std::string& command : report.next_commands) page.line("  " + printable(command));
-    }
+    write_next(page, report, options);
     return std::move(page).finish();
   }
 };
