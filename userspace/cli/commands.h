@@ -14,6 +14,7 @@ inline constexpr int kExitUsage = 2;
 inline constexpr int kExitSuspects = 3;
 
 [[nodiscard]] Result<int> run(const TraceOptions& options);
+[[nodiscard]] Result<int> run(const KernelOptions& options);
 [[nodiscard]] Result<int> run(const DoctorOptions& options);
 [[nodiscard]] Result<int> run(const ReportOptions& options);
 [[nodiscard]] Result<int> run(const DiffOptions& options);

@@ -25,7 +25,8 @@ namespace tidemark::cli {
 
 inline constexpr Nanoseconds kShortestInterval = std::chrono::milliseconds(100);
 
-// The words behind each option, as typed. A later one wins, except for pids, which add up.
+// The words behind each option, as typed. A later one wins, except for pids and names, which add
+// up.
 struct Words {
   std::vector<std::string> pids, children_of, comms, cgroups;
   bool all = false;
@@ -34,12 +35,18 @@ struct Words {
   std::map<const report::Format*, std::optional<std::string>> outputs;
   std::optional<std::string> doctor_json;
   std::optional<std::string> memory_json, store, store_limit;
+  std::vector<std::string> caches;
+  std::optional<std::string> stacks, hooks;
+  bool slab = false, pages = false, vmalloc = false, percpu = false, movable = false;
   bool quiet = false, no_color = false, exact = false, verbose = false;
   bool probe_at_entry = false, fail_on_suspect = false;
 };
 
 void add_word(CLI::App& app, const std::string& names, std::optional<std::string>& word,
               const std::string& type, const std::string& help);
+// May be repeated: the words add up.
+void add_words(CLI::App& app, const std::string& names, std::vector<std::string>& words,
+               const std::string& type, const std::string& help);
 void add_common(CLI::App& app, Words& words);
 
 // "See 'tidemark trace --help'"
@@ -70,6 +77,15 @@ inline auto duration_of_at_least(Nanoseconds least) {
 
 // `what` is what there is a number of: "call sites".
 [[nodiscard]] Result<std::size_t> read_top(const std::string& word, std::string_view what);
+
+[[nodiscard]] Result<uint64_t> read_age(const std::string& word);
+[[nodiscard]] Result<uint32_t> read_max_blocks(const std::string& word);
+[[nodiscard]] Result<uint32_t> read_max_stacks(const std::string& word);
+
+// --- kernel_options.cpp: kernel
+
+void add_kernel(CLI::App& root, Words& words);
+[[nodiscard]] Result<Command> kernel_options(const Words& words, const Environment& environment);
 
 // --- memory_options.cpp: report and diff
 

@@ -24,16 +24,6 @@ constexpr int64_t kHighestPid = 4'194'304;  // PID_MAX_LIMIT of a 64-bit kernel
 constexpr uint64_t kMostBlocks = 1u << 28;  // some 20 GB of locked memory
 constexpr uint64_t kMostStacks = 1u << 24;
 
-// May be repeated: the words add up.
-void add_words(CLI::App& app, const std::string& names, std::vector<std::string>& words,
-               const std::string& type, const std::string& help) {
-  app.add_option(names, words, help)
-      ->type_name(type)
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
 void add_trace(CLI::App& root, Words& words) {
   CLI::App& app =
       *root.add_subcommand("trace", "live allocations per call site, of processes or a command");
@@ -92,9 +82,11 @@ void add_all(CLI::App& root, Words& words) {
       "Examples:\n  tidemark doctor                      does it work here?\n"
       "  tidemark report                      where is the memory of this machine?\n"
       "  tidemark trace -p 4711 --for 30s     who holds the memory of process 4711?\n"
+      "  tidemark kernel --for 1m             who in the kernel keeps what it allocates?\n"
       "\n'tidemark COMMAND --help' says more.");
   add_report(root, words);
   add_trace(root, words);
+  add_kernel(root, words);
   add_diff(root, words);
   add_doctor(root, words);
 }
@@ -158,9 +150,9 @@ std::vector<std::string> command_names(const CLI::App& root) {
 }
 
 std::unexpected<Error> no_argument(const CLI::App& app, std::string_view word) {
-  if (app.get_name() == "report") {
-    return fail("'report' takes no argument '{}': it looks at the whole machine. {}", word,
-                help_of(app));
+  if (app.get_name() == "report" || app.get_name() == "kernel") {
+    return fail("'{}' takes no argument '{}': it looks at the whole machine. {}", app.get_name(),
+                word, help_of(app));
   }
   return fail("'{}' takes no argument '{}': name a process by -p PID{}. {}", app.get_name(), word,
               app.get_name() == "trace" ? ", a command behind --" : "", help_of(app));
@@ -213,12 +205,15 @@ Status refuse_swallowed(const Words& words) {
       {"json", words.doctor_json},
       {"json", words.memory_json},
       {"store", words.store},
-      {"store-limit", words.store_limit}};
+      {"store-limit", words.store_limit},
+      {"stacks", words.stacks},
+      {"hooks", words.hooks}};
   for (const auto& [format, path] : words.outputs) values.emplace_back(format->name, path);
   for (const auto& [name, given] : {std::pair{"pid", &words.pids},
                                     {"children-of", &words.children_of},
                                     {"comm", &words.comms},
-                                    {"cgroup", &words.cgroups}}) {
+                                    {"cgroup", &words.cgroups},
+                                    {"cache", &words.caches}}) {
     for (const std::string& word : *given) values.emplace_back(name, word);
   }
   for (const auto& [name, value] : values) {
@@ -297,12 +292,6 @@ Result<std::size_t> read_top_sites(const std::string& word) {
   return read_top(word, "call sites");
 }
 
-Result<uint64_t> read_age(const std::string& word) {
-  const auto value = parse_duration(word);
-  if (!value) return std::unexpected(value.error());
-  return static_cast<uint64_t>(value->count());
-}
-
 Result<std::vector<OutputFile>> read_outputs(const Words& words) {
   std::vector<OutputFile> outputs;
   for (const report::Format& format : report::formats().subspan(1)) {
@@ -342,11 +331,10 @@ Status read_times(const Words& words, TraceOptions& options) {
 
 Status read_numbers(const Words& words, TraceOptions& options) {
   if (auto ok = read_into(options.text.top, "--top", words.top, read_top_sites); !ok) return ok;
-  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks,
-                          number_up_to(kMostBlocks));
+  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks, read_max_blocks);
       !ok)
     return ok;
-  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, number_up_to(kMostStacks));
+  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, read_max_stacks);
 }
 
 Result<Command> trace_options(const Words& words, const Environment& environment) {
@@ -409,6 +397,7 @@ Result<Command> read_command(const CLI::App& root, const Words& words,
   if (words.command && app.get_name() != "trace")
     return fail("'{}' runs no command: leave out the '--'. {}", app.get_name(), help_of(app));
   if (app.get_name() == "report") return report_options(words, environment);
+  if (app.get_name() == "kernel") return kernel_options(words, environment);
   if (takes_paths) return diff_options(words, paths, environment);
   return app.get_name() == "trace" ? trace_options(words, environment)
                                    : doctor_options(words, environment);
@@ -433,6 +422,15 @@ void add_word(CLI::App& app, const std::string& names, std::optional<std::string
          names, [&word](const std::string& value) { word = value; }, help)
       ->type_name(type)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
+void add_words(CLI::App& app, const std::string& names, std::vector<std::string>& words,
+               const std::string& type, const std::string& help) {
+  app.add_option(names, words, help)
+      ->type_name(type)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void add_common(CLI::App& app, Words& words) {
@@ -461,6 +459,20 @@ Result<std::size_t> read_top(const std::string& word, std::string_view what) {
   if (!value) return fail("'{}' is not a number of {}: write it like 20", word, what);
   if (*value == 0) return fail("0 would show nothing: give it at least 1");
   return std::size_t{*value};
+}
+
+Result<uint64_t> read_age(const std::string& word) {
+  const auto value = parse_duration(word);
+  if (!value) return std::unexpected(value.error());
+  return static_cast<uint64_t>(value->count());
+}
+
+Result<uint32_t> read_max_blocks(const std::string& word) {
+  return number_up_to(kMostBlocks)(word);
+}
+
+Result<uint32_t> read_max_stacks(const std::string& word) {
+  return number_up_to(kMostStacks)(word);
 }
 
 std::expected<Command, NoCommand> parse_options(std::span<const std::string> arguments,

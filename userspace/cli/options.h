@@ -46,6 +46,24 @@ struct TraceOptions {
   uint32_t max_stacks = 1u << 14;
 };
 
+enum class KernelStacks { kNever, kGrowing, kAlways };
+
+struct KernelOptions {
+  bool slab = true, pages = true, vmalloc = true, percpu = true;
+  std::vector<std::string> caches;  // as they were typed; empty: all
+  KernelStacks stacks = KernelStacks::kGrowing;
+  bool movable_pages = false;
+  bool kprobes = true;                  // beside tracepoints
+  std::optional<Nanoseconds> duration;  // none: until Ctrl-C
+  std::optional<Nanoseconds> interval;  // --every
+  report::TextOptions text;
+  std::optional<std::string> json_path;  // "-" is stdout, in place of the text
+  uint32_t max_blocks = 1u << 20;
+  uint32_t max_stacks = 1u << 14;
+  bool quiet = false;
+  bool fail_on_suspect = false;
+};
+
 struct DoctorOptions {
   std::optional<model::Pid> pid;
   bool verbose = false;
@@ -72,7 +90,8 @@ struct DiffOptions {
   std::optional<std::string> json_path;
 };
 
-using Command = std::variant<TraceOptions, DoctorOptions, ReportOptions, DiffOptions>;
+using Command =
+    std::variant<TraceOptions, KernelOptions, DoctorOptions, ReportOptions, DiffOptions>;
 
 // One line: what, why, and what to do now. For stderr, exit 2.
 struct UsageError {

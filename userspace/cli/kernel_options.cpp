@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The options of `kernel`.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "cli/option_words.h"
+
+namespace tidemark::cli {
+namespace {
+
+constexpr std::size_t kMostCaches = 16;  // that the BPF programs compare names with
+
+struct StacksWord {
+  std::string_view word;
+  KernelStacks stacks;
+};
+constexpr std::array kStacksWords = {StacksWord{"never", KernelStacks::kNever},
+                                     StacksWord{"growing", KernelStacks::kGrowing},
+                                     StacksWord{"always", KernelStacks::kAlways}};
+
+Result<KernelStacks> read_stacks(const std::string& word) {
+  const auto found = std::ranges::find(kStacksWords, word, &StacksWord::word);
+  if (found != kStacksWords.end()) return found->stacks;
+  return fail("'{}' is not one of growing, always, never", word);
+}
+
+// True: kprobes too.
+Result<bool> read_hooks(const std::string& word) {
+  if (word == "auto") return true;
+  if (word == "tracing") return false;
+  if (word == "kprobe")
+    return fail("kprobes alone do not tell enough: 'auto' has them beside the tracepoints");
+  return fail("'{}' is not one of auto, tracing", word);
+}
+
+Status read_times(const Words& words, KernelOptions& options) {
+  const auto duration = duration_of_at_least(std::chrono::milliseconds(1));
+  if (auto ok = read_into(options.duration, "--for", words.duration, duration); !ok) return ok;
+  const auto interval = duration_of_at_least(kShortestInterval);
+  if (auto ok = read_into(options.interval, "--every", words.interval, interval); !ok) return ok;
+  if (options.duration && options.interval && *options.interval > *options.duration) {
+    return fail(
+        "--every {} is longer than --for {}: no report would come in between; make --every shorter "
+        "or leave it out",
+        *words.interval, *words.duration);
+  }
+  return read_into(options.text.min_age_ns, "--min-age", words.min_age, read_age);
+}
+
+Status read_numbers(const Words& words, KernelOptions& options) {
+  const auto top = [](const std::string& word) { return read_top(word, "call sites"); };
+  if (auto ok = read_into(options.text.top, "--top", words.top, top); !ok) return ok;
+  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks, read_max_blocks);
+      !ok)
+    return ok;
+  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, read_max_stacks);
+}
+
+Status read_caches(const Words& words, KernelOptions& options) {
+  if (words.caches.empty()) return {};
+  if (std::ranges::find(words.caches, std::string()) != words.caches.end())
+    return fail("--cache needs the name of a slab cache, and it is empty");
+  if (words.caches.size() > kMostCaches)
+    return fail("--cache can be given {} times at most, not {}", kMostCaches, words.caches.size());
+  const bool others = words.pages || words.vmalloc || words.percpu;
+  if (others)
+    return fail("--cache names slab caches: it goes with --slab alone, not with other memory");
+  options.caches = words.caches;
+  return {};
+}
+
+// None named: all. A cache is slab memory.
+void choose_spaces(const Words& words, KernelOptions& options) {
+  const bool named = words.slab || words.pages || words.vmalloc || words.percpu;
+  if (!named && words.caches.empty()) return;
+  options.slab = words.slab || !words.caches.empty();
+  options.pages = words.pages;
+  options.vmalloc = words.vmalloc;
+  options.percpu = words.percpu;
+}
+
+}  // namespace
+
+void add_kernel(CLI::App& root, Words& words) {
+  CLI::App& app = *root.add_subcommand(
+      "kernel",
+      "live allocations of the kernel itself per call site: slab, pages, vmalloc, percpu");
+  app.add_flag("--slab", words.slab, "count slab objects and kmalloc (none of these four: all)");
+  app.add_flag("--pages", words.pages, "count pages");
+  app.add_flag("--vmalloc", words.vmalloc, "count vmalloc areas");
+  app.add_flag("--percpu", words.percpu, "count percpu memory");
+  add_words(app, "--cache", words.caches, "NAME",
+            "only this slab cache, by any of its names; repeat it for more than one");
+  add_word(app, "--stacks", words.stacks, "WHEN",
+           "take stacks: growing (the default: of call sites that grow), always, never");
+  add_word(app, "--hooks", words.hooks, "WHICH",
+           "auto (the default: tracepoints, and kprobes for what they do not tell) or tracing");
+  app.add_flag("--movable", words.movable,
+               "count movable pages too: page cache and the memory of processes");
+  add_word(app, "--for", words.duration, "TIME",
+           "how long, counted from when all hooks are on; else until Ctrl-C");
+  add_word(app, "--every", words.interval, "TIME", "a report this often, with what changed");
+  add_word(app, "--top", words.top, "N", "rows of each table in the text (10); JSON holds all");
+  add_word(app, "--min-age", words.min_age, "TIME",
+           "leave call sites out of the text that hold younger blocks only");
+  add_word(app, "--json", words.memory_json, "FILE",
+           "everything, as JSON; with --every a document a line; - is stdout");
+  add_word(app, "--max-blocks", words.max_blocks, "N", "room for live slab objects (1M)");
+  add_word(app, "--max-stacks", words.max_stacks, "N", "room for different stacks (16K)");
+  app.add_flag("--fail-on-suspect", words.fail_on_suspect,
+               "exit with 3 if a call site is suspected");
+  add_common(app, words);
+  app.footer(
+      "Times take ms, s, m, h; sizes take K, M, G.\n\nExamples:\n"
+      "  tidemark kernel --for 1m\n"
+      "  tidemark kernel --slab --for 10m --every 1m\n"
+      "  tidemark kernel --cache kmalloc-256 --stacks always --for 1m\n"
+      "  tidemark kernel --pages --stacks always --for 30s --json pages.json");
+}
+
+Result<Command> kernel_options(const Words& words, const Environment& environment) {
+  KernelOptions options;
+  if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_numbers(words, options); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_caches(words, options); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_into(options.stacks, "--stacks", words.stacks, read_stacks); !ok)
+    return std::unexpected(ok.error());
+  if (auto ok = read_into(options.kprobes, "--hooks", words.hooks, read_hooks); !ok)
+    return std::unexpected(ok.error());
+  choose_spaces(words, options);
+  if (words.movable && !options.pages)
+    return fail("--movable is about pages: it needs --pages, or none of --slab and its like");
+  if (words.memory_json && words.memory_json->empty())
+    return fail("--json needs a file name, or - for stdout");
+  options.json_path = words.memory_json;
+  options.movable_pages = words.movable;
+  options.quiet = words.quiet;
+  options.fail_on_suspect = words.fail_on_suspect;
+  options.text.color = wants_color(words, environment);
+  options.text.explain = !words.quiet;
+  return options;
+}
+
+}  // namespace tidemark::cli
