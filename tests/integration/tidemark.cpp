@@ -26,8 +26,9 @@ Words target_words(const std::string& name, const Words& arguments) {
   return words;
 }
 
-Words trace_words(const Words& arguments, const std::string& json_file) {
-  Words words = {tidemark_path(), "trace"};
+Words trace_words(const std::string& command, const Words& arguments,
+                  const std::string& json_file) {
+  Words words = {tidemark_path(), command};
   words.insert(words.end(), arguments.begin(), arguments.end());
   if (std::find(words.begin(), words.end(), "--json") == words.end()) {
     words.insert(words.begin() + 2, {"--json", json_file});  // not behind a "--"
@@ -134,8 +135,10 @@ const Json& Outcome::report() const& {
   return documents.back();
 }
 
-Trace::Trace(const Words& arguments)
-    : process_(Process::spawn(trace_words(arguments, directory_.file(kJsonFile)))) {}
+Trace::Trace(const Words& arguments) : Trace("trace", arguments) {}
+
+Trace::Trace(const std::string& command, const Words& arguments)
+    : process_(Process::spawn(trace_words(command, arguments, directory_.file(kJsonFile)))) {}
 
 void Trace::wait_until_tracing() {
   for (;;) {

@@ -10,6 +10,13 @@
  *                pages    2 pages each (order 1)
  *                percpu   64 bytes on each CPU
  *                skb      1000 bytes of data each
+ *                large    2048 bytes by kmalloc each
+ *                pages3   8 pages each (order 3)
+ *                bulk     320 bytes each, of the cache tidemark_leak, by kmem_cache_alloc_bulk()
+ *                bulkfree the same by kmem_cache_alloc(), freed by kmem_cache_free_bulk()
+ *                rcu      256 bytes by kmalloc each, freed by kfree_rcu()
+ *                packet   72 bytes each, of the cache TSPacket, which is merged with others, and an
+ *                         skb of 400 bytes of data each: the case that tidemark was built for
  *   free         frees everything that was leaked
  *   warn         raises a kernel warning
  *   standstill   stops every CPU, for good
@@ -20,10 +27,13 @@
  */
 #include <linux/delay.h>
 #include <linux/gfp.h>
+#include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
@@ -38,12 +48,31 @@
 #define PAGES_ORDER   1
 #define PERCPU_BYTES  64
 #define SKB_BYTES     1000
+#define LARGE_BYTES   2048
+#define BIG_ORDER     3
+#define RCU_BYTES     256
+#define BULK	      16
+#define PACKET_BYTES  400
 
 static bool free_on_unload = true;
 module_param(free_on_unload, bool, 0444);
 MODULE_PARM_DESC(free_on_unload, "free what was leaked when the module goes (default: yes)");
 
 static struct kmem_cache *leak_cache;
+static struct kmem_cache *packet_cache;
+
+struct rcu_block {
+	struct rcu_head rcu;
+	char payload[RCU_BYTES - sizeof(struct rcu_head)];
+};
+
+/* 72 bytes. They are kept in a list of their own: there is no limit to them. */
+struct ts_packet {
+	struct list_head list;
+	struct sk_buff *skb;
+	char payload[48];
+};
+static LIST_HEAD(packets);
 static DEFINE_MUTEX(lock);
 
 static noinline void *leak_by_kmalloc(void)
@@ -74,6 +103,76 @@ static noinline void *leak_by_percpu(void)
 static noinline void *leak_by_skb(void)
 {
 	return alloc_skb(SKB_BYTES, GFP_KERNEL);
+}
+
+static noinline void *leak_by_large_kmalloc(void)
+{
+	return kmalloc(LARGE_BYTES, GFP_KERNEL);
+}
+
+static noinline void *leak_by_big_pages(void)
+{
+	return alloc_pages(GFP_KERNEL, BIG_ORDER);
+}
+
+static noinline void *leak_by_cache_for_bulk_free(void)
+{
+	return kmem_cache_alloc(leak_cache, GFP_KERNEL);
+}
+
+static noinline void *leak_by_rcu(void)
+{
+	return kmalloc(sizeof(struct rcu_block), GFP_KERNEL);
+}
+
+static noinline bool leak_by_cache_bulk(void **blocks, unsigned int count)
+{
+	return kmem_cache_alloc_bulk(leak_cache, GFP_KERNEL, count, blocks);
+}
+
+static noinline struct ts_packet *ts_packet_alloc(void)
+{
+	return kmem_cache_alloc(packet_cache, GFP_KERNEL);
+}
+
+static noinline struct sk_buff *ts_packet_alloc_skb(void)
+{
+	return alloc_skb(PACKET_BYTES, GFP_KERNEL);
+}
+
+static int leak_packet(void)
+{
+	struct ts_packet *packet = ts_packet_alloc();
+
+	if (!packet)
+		return -ENOMEM;
+	packet->skb = ts_packet_alloc_skb();
+	list_add_tail(&packet->list, &packets);
+	return packet->skb ? 0 : -ENOMEM;
+}
+
+static void free_packets(void)
+{
+	struct ts_packet *packet, *next;
+
+	list_for_each_entry_safe(packet, next, &packets, list)
+	{
+		list_del(&packet->list);
+		kfree_skb(packet->skb);
+		kmem_cache_free(packet_cache, packet);
+	}
+}
+
+static void free_by_rcu(void *block)
+{
+	struct rcu_block *freed = block;
+
+	kfree_rcu(freed, rcu);
+}
+
+static void free_big_pages(void *block)
+{
+	__free_pages(block, BIG_ORDER);
 }
 
 static void free_cache_object(void *block)
@@ -111,6 +210,8 @@ static struct kind {
 	const char *name;
 	void *(*leak)(void);
 	void (*release)(void *block);
+	bool bulk_alloc;
+	bool bulk_free;
 	unsigned int count;
 	void *blocks[LIMIT];
 } kinds[] = {
@@ -120,12 +221,47 @@ static struct kind {
 	{.name = "pages", .leak = leak_by_alloc_pages, .release = free_page_block},
 	{.name = "percpu", .leak = leak_by_percpu, .release = free_percpu_block},
 	{.name = "skb", .leak = leak_by_skb, .release = free_skb},
+	{.name = "large", .leak = leak_by_large_kmalloc, .release = free_kmalloc},
+	{.name = "pages3", .leak = leak_by_big_pages, .release = free_big_pages},
+	{.name = "bulk", .bulk_alloc = true, .release = free_cache_object},
+	{.name = "bulkfree", .leak = leak_by_cache_for_bulk_free, .bulk_free = true},
+	{.name = "rcu", .leak = leak_by_rcu, .release = free_by_rcu},
 };
+static unsigned int packet_count;
+
+static int leak_in_bulk(struct kind *kind, unsigned int count)
+{
+	while (count) {
+		unsigned int part = min_t(unsigned int, count, BULK);
+
+		if (!leak_by_cache_bulk(&kind->blocks[kind->count], part))
+			return -ENOMEM;
+		kind->count += part;
+		count -= part;
+	}
+	return 0;
+}
+
+static int leak_packets(unsigned int count)
+{
+	while (count--) {
+		int error = leak_packet();
+
+		if (error)
+			return error;
+		packet_count++;
+		if (packet_count % 1024 == 0)
+			cond_resched();
+	}
+	return 0;
+}
 
 static int leak(struct kind *kind, unsigned int count)
 {
 	if (count > LIMIT - kind->count)
 		return -ENOSPC;
+	if (kind->bulk_alloc)
+		return leak_in_bulk(kind, count);
 	while (count--) {
 		void *block = kind->leak();
 
@@ -141,9 +277,15 @@ static void free_all(void)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (kinds[i].bulk_free && kinds[i].count) {
+			kmem_cache_free_bulk(leak_cache, kinds[i].count, kinds[i].blocks);
+			kinds[i].count = 0;
+		}
 		while (kinds[i].count)
 			kinds[i].release(kinds[i].blocks[--kinds[i].count]);
 	}
+	free_packets();
+	packet_count = 0;
 }
 
 /* Run by stop_machine() with interrupts off, while every other CPU waits for it. */
@@ -168,6 +310,8 @@ static int obey(const char *word, unsigned int count)
 	}
 	if (!strcmp(word, "standstill"))
 		return stop_machine(stand_still, NULL, NULL);
+	if (!strcmp(word, "packet"))
+		return leak_packets(count);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (!strcmp(word, kinds[i].name))
 			return leak(&kinds[i], count);
@@ -202,6 +346,7 @@ static int leak_show(struct seq_file *file, void *unused)
 	mutex_lock(&lock);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		seq_printf(file, "%s %u\n", kinds[i].name, kinds[i].count);
+	seq_printf(file, "packet %u\n", packet_count);
 	mutex_unlock(&lock);
 	return 0;
 }
@@ -230,7 +375,9 @@ static int __init leak_init(void)
 	leak_cache = kmem_cache_create("tidemark_leak", CACHE_BYTES, 0, 0, construct);
 	if (!leak_cache)
 		return -ENOMEM;
-	if (!proc_create("tidemark_leak", 0600, NULL, &leak_operations)) {
+	packet_cache = kmem_cache_create("TSPacket", sizeof(struct ts_packet), 0, 0, NULL);
+	if (!packet_cache || !proc_create("tidemark_leak", 0600, NULL, &leak_operations)) {
+		kmem_cache_destroy(packet_cache);
 		kmem_cache_destroy(leak_cache);
 		return -ENOMEM;
 	}
@@ -243,6 +390,8 @@ static void __exit leak_exit(void)
 	if (!free_on_unload)
 		return;
 	free_all();
+	rcu_barrier();
+	kmem_cache_destroy(packet_cache);
 	kmem_cache_destroy(leak_cache);
 }
 

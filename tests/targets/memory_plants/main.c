@@ -30,6 +30,10 @@ static const struct plant kPlants[] = {
     {"sysv_attached", plant_sysv_attached, "MiB"},
     {"sysv", plant_sysv, "MiB"},
     {"stacks", plant_stacks, "threads of 32 MiB"},
+    {"eventfds", plant_eventfds, "descriptors"},
+    {"timerfds", plant_timerfds, "descriptors"},
+    {"epolls", plant_epolls, "descriptors"},
+    {"messages", plant_messages, "SysV messages of 1000 bytes"},
 };
 
 void plant_failed(const char* what) {

@@ -51,3 +51,8 @@ void plant_tmpfs_file(long mib, struct ledger* ledger);
 void plant_sysv_attached(long mib, struct ledger* ledger);
 void plant_sysv(long mib, struct ledger* ledger);
 void plant_stacks(long count, struct ledger* ledger);
+// objects.c
+void plant_eventfds(long count, struct ledger* ledger);
+void plant_timerfds(long count, struct ledger* ledger);
+void plant_epolls(long count, struct ledger* ledger);
+void plant_messages(long count, struct ledger* ledger);
