@@ -1,117 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Real servers, attached to while they work: Debian's nginx (a worker) and python3. Their code has
-// no frame pointers and no .symtab: the call sites are still named, and frees are matched with what
+// Real servers, attached to while they work: Debian's nginx, python3 and node. Their code has no
+// frame pointers and no .symtab: the call sites are still named, and frees are matched with what
 // they free.
 #include <doctest/doctest.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
-#include <fstream>
+#include <atomic>
+#include <cstdlib>
+#include <set>
+#include <thread>
 
 #include "loopback.h"
-#include "tidemark.h"
+#include "servers.h"
 
 namespace tidemark::test {
 namespace {
 
 constexpr int kHeldConnections = 20;
 
-// One request on a connection of its own; true if the answer is 200.
-bool get(uint16_t port) {
-  const UniqueFd fd = connect_to(port);
-  if (!fd.valid() || !send_text(fd, "GET / HTTP/1.0\r\nHost: test\r\n\r\n")) return false;
-  std::array<char, 4096> buffer;
-  std::string answer;
-  for (ssize_t got = 0; (got = ::recv(fd.get(), buffer.data(), buffer.size(), 0)) > 0;) {
-    answer.append(buffer.data(), static_cast<std::size_t>(got));
+// Requests that never end: each holds its connection's pool.
+std::vector<UniqueFd> hold_connections(uint16_t port, int count) {
+  std::vector<UniqueFd> held;
+  for (int i = 0; i < count; ++i) {
+    held.push_back(connect_to(port));
+    CHECK(send_text(held.back(), "GET / HTTP/1.1\r\nHost: te"));
   }
-  return answer.starts_with("HTTP/1.1 200");
+  return held;
 }
 
-std::optional<pid_t> child_of(pid_t parent) {
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "stat");
-    std::string text;
-    std::getline(file, text);
-    const std::size_t name_end = text.rfind(')');
-    if (name_end == std::string::npos || name_end + 4 > text.size()) continue;
-    if (std::atoi(text.c_str() + name_end + 4) == parent) return std::atoi(name.c_str());
-  }
-  return std::nullopt;
-}
-
-// An nginx of our own: own prefix, configuration, port and pid file; one worker.
-class Nginx {
+// Requests one after another, all the time.
+class Requests {
  public:
-  Nginx() : port_(free_port()), process_(Process::spawn(words())) {
-    for (int i = 0; i < 200 && !get(port_); ++i) ::usleep(50'000);
-    worker_ = child_of(process_.pid());
-    if (!worker_) {
-      throw std::runtime_error("nginx has no worker; stderr: " + process_.said(Stream::kErr));
-    }
+  explicit Requests(uint16_t port)
+      : thread_([this, port] {
+          while (!stop_) answered_ += get(port) ? 1 : 0;
+        }) {}
+  Requests(const Requests&) = delete;
+  Requests& operator=(const Requests&) = delete;
+  ~Requests() {
+    stop_ = true;
+    thread_.join();
   }
-  Nginx(const Nginx&) = delete;
-  Nginx& operator=(const Nginx&) = delete;
-  ~Nginx() {  // the master ends its worker
-    process_.signal(SIGTERM);
-    process_.wait_exit(Milliseconds{10'000});
-  }
-  [[nodiscard]] uint16_t port() const { return port_; }
-  [[nodiscard]] pid_t worker() const { return *worker_; }
+  [[nodiscard]] long answered() const { return answered_; }
 
  private:
-  Words words() {
-    const std::string root = directory_.file("");
-    std::ofstream config(directory_.file("nginx.conf"));
-    config << "user root;\ndaemon off;\nworker_processes 1;\npid " << root << "nginx.pid;\n"
-           << "error_log " << root << "error.log;\nevents { worker_connections 128; }\n"
-           << "http {\n  access_log off;\n";
-    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-      config << "  " << kind << "_temp_path " << root << kind << ";\n";
-    }
-    config << "  server { listen 127.0.0.1:" << port_
-           << "; location / { return 200 'tide'; } }\n}\n";
-    return {"nginx",
-            "-p",
-            root,
-            "-c",
-            directory_.file("nginx.conf"),
-            "-e",
-            directory_.file("error.log")};
-  }
-
-  TempDir directory_;
-  uint16_t port_;
-  Process process_;
-  std::optional<pid_t> worker_;
+  std::atomic<bool> stop_{false};
+  std::atomic<long> answered_{0};
+  std::thread thread_;
 };
 
-bool names_prefix(const Json& call_site, const std::string& prefix) {
-  for (const Json& frame : call_site.at("frames")) {
-    if (frame_name(frame).starts_with(prefix)) return true;
+std::string places(const Json& site) {
+  std::string text;
+  for (const Json& frame : site.at("frames")) {
+    text += frame.at("module").dump() + frame.at("offset").dump() + " ";
   }
-  return false;
+  return text;
 }
 
-// The live bytes of the call sites in which some frame's function begins with the prefix.
-long live_bytes_named(const Json& report, const std::string& prefix) {
-  long sum = 0;
+// The live bytes below these two names, of stacks that are whole.
+long whole_bytes(const Json& report, const std::string& inner, const std::string& outer) {
+  long bytes = 0;
   for (const Json& site : report.at("call_sites")) {
-    if (names_prefix(site, prefix)) sum += site.at("live_bytes").get<long>();
+    if (site.at("stack") == "whole" && names_prefix(site, inner) && names_prefix(site, outer))
+      bytes += site.at("live_bytes").get<long>();
   }
-  return sum;
-}
-
-void check_frees_are_matched(const Json& report) {
-  const Json& totals = report.at("totals");
-  INFO("totals: " << totals.dump());
-  CHECK(totals.at("total_count").get<long>() > 100);
-  CHECK(totals.at("freed_count").get<long>() * 2 > totals.at("total_count").get<long>());
-  CHECK(totals.at("unmatched_frees").get<long>() < totals.at("freed_count").get<long>() / 10);
+  return bytes;
 }
 
 }  // namespace
@@ -125,12 +79,7 @@ TEST_CASE("trace_servers_nginx_worker") {
   const Nginx nginx;
   Trace trace({"-p", std::to_string(nginx.worker()), "--exact", "--for", "5s", "--no-color"});
   trace.wait_until_tracing();
-  // Requests that never end hold their connection's pool; the others come and go.
-  std::vector<UniqueFd> held;
-  for (int i = 0; i < kHeldConnections; ++i) {
-    held.push_back(connect_to(nginx.port()));
-    CHECK(send_text(held.back(), "GET / HTTP/1.1\r\nHost: te"));
-  }
+  const std::vector<UniqueFd> held = hold_connections(nginx.port(), kHeldConnections);
   long answered = 0;
   while (!trace.has_ended()) answered += get(nginx.port()) ? 1 : 0;
   const Outcome outcome = trace.finish(0);
@@ -144,6 +93,55 @@ TEST_CASE("trace_servers_nginx_worker") {
   check_frees_are_matched(report);
   CHECK(live_bytes_named(report, "ngx_") > 0);
   CHECK(outcome.out.find("ngx_") != std::string::npos);
+}
+
+// The worker is killed under load, with requests in hand, and started again by its master: what
+// both generations hold is one row a call site. The master starts its first worker in another
+// function than those that follow, and every stack ends in it: so the first one is none of the two.
+TEST_CASE("trace_servers_nginx_worker_killed_and_respawned") {
+  if (cannot_trace()) return;
+  if (!installed("nginx")) {
+    skip_because("nginx is not installed (nginx-light)");
+    return;
+  }
+  Nginx nginx;
+  nginx.kill_worker();
+  Requests load(nginx.port());
+  Trace trace({"--children-of", std::to_string(nginx.master()), "--exact", "--quiet", "--every",
+               "200ms", "--no-color"});
+  trace.wait_until_tracing();
+  const pid_t first = nginx.worker();
+  trace.wait_for_target(first);
+  const std::vector<UniqueFd> lost = hold_connections(nginx.port(), kHeldConnections);
+  CHECK(get(nginx.port()));  // behind them, so they have been accepted
+  nginx.kill_worker();
+  const pid_t second = nginx.worker();
+  trace.wait_for_target(second);
+  const std::vector<UniqueFd> held = hold_connections(nginx.port(), kHeldConnections);
+  CHECK(get(nginx.port()));
+  const Outcome outcome = trace.finish();
+  INFO("stderr: " << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(load.answered() > 100);
+  const Json& report = outcome.report();
+  check_sums_add_up(report);
+  check_only_late_probes(report, 1);  // the second worker's
+  std::set<pid_t> traced;
+  for (const Json& row : report.at("targets")) traced.insert(row.at("pid").get<pid_t>());
+  CHECK(traced == std::set<pid_t>{first, second});
+  std::set<std::string> different;
+  bool of_both = false;
+  std::string pools;
+  for (const Json& site : report.at("call_sites")) {
+    CHECK_MESSAGE(different.insert(places(site)).second,
+                  "two rows of " << site.at("frames").dump());
+    if (!names_prefix(site, "ngx_create_pool") || !names_prefix(site, "ngx_event_accept")) continue;
+    CHECK(site.at("stack") == "whole");
+    of_both |=
+        site.at("pid").is_null() && site.at("live_count").get<long>() >= 2 * kHeldConnections;
+    pools += site.at("pid").dump() + ": " + to_text(sums_of(site)) + "\n";
+  }
+  CHECK_MESSAGE(of_both, "pools of connections:\n" << pools);
 }
 
 TEST_CASE("trace_servers_python") {
@@ -171,14 +169,48 @@ TEST_CASE("trace_servers_python") {
   check_frees_are_matched(report);
   // Debian strips it and builds it without frame pointers: only exported functions have names, but
   // every stack reaches them, down to the start of the program.
-  long kept_bytes = 0;
-  for (const Json& site : report.at("call_sites")) {
-    if (site.at("stack") == "whole" && names_prefix(site, "_PyEval_") &&
-        names_prefix(site, "_start")) {
-      kept_bytes += site.at("live_bytes").get<long>();
-    }
+  CHECK(whole_bytes(report, "_PyEval_", "_start") >= 100 * 2000);
+}
+
+// A server in JavaScript that keeps one buffer of two. Below the engine its code is compiled while
+// it runs, and a stack ends there; what the engine and the bindings hold has names.
+TEST_CASE("trace_servers_node") {
+  if (cannot_trace()) return;
+  if (!installed("node")) {
+    skip_because("node is not installed (nodejs)");
+    return;
   }
-  CHECK(kept_bytes >= 100 * 2000);
+  constexpr long kKeptBytes = 20'000;
+  constexpr long kKept = 100;
+  const std::string script =
+      "const kept = [];\nconst server = require('http').createServer((request, answer) => {\n"
+      "  if (request.url === '/keep') kept.push(Buffer.allocUnsafeSlow(" +
+      std::to_string(kKeptBytes) +
+      "));\n  Buffer.allocUnsafeSlow(30000).fill(1);\n  answer.end('tide');\n});\n"
+      "server.listen(0, '127.0.0.1', () => console.log(server.address().port));\n";
+  Process node = Process::spawn({"node", "-e", script});
+  const auto line = node.read_line(Stream::kOut);
+  REQUIRE_MESSAGE(line, "node said nothing; stderr: " << node.said(Stream::kErr));
+  const auto port = static_cast<uint16_t>(std::atoi(line->c_str()));
+  Requests load(port);
+  Trace trace({"-p", std::to_string(node.pid()), "--exact", "--no-color"});
+  trace.wait_until_tracing();
+  for (long i = 0; i < kKept; ++i) CHECK(get(port, "/keep"));
+  const long enough = load.answered() + 1000;
+  for (int i = 0; i < 100 && load.answered() < enough; ++i) ::usleep(50'000);
+  const Outcome outcome = trace.finish();
+  INFO("stderr: " << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(load.answered() > 100);
+  CHECK(get(port));
+  const Json& report = outcome.report();
+  check_sums_add_up(report);
+  check_no_losses(report);
+  check_frees_are_matched(report, 50);  // garbage of before the trace is collected now
+  CHECK(live_bytes_named(report, "node::") >= kKept * kKeptBytes);
+  CHECK(outcome.out.find("node::Buffer::") != std::string::npos);
+  const auto is_whole = [](const Json& site) { return site.at("stack") == "whole"; };
+  CHECK(std::ranges::any_of(report.at("call_sites"), is_whole));  // of the engine's own threads
 }
 
 }  // namespace tidemark::test
