@@ -131,6 +131,15 @@ TEST_CASE("trace_bad_input_no_allocator") {
   check_complaint(trace_pid(target.pid()), 1, "allocator");
 }
 
+TEST_CASE("trace_bad_input_32_bit_program") {
+  if (cannot_trace()) return;
+  const Target target("idle_32bit");
+  check_complaint(trace_pid(target.pid()), 1, "is a 32-bit program");
+  const Outcome doctor = run_tidemark({"doctor", "-p", target.pid_text()});
+  CHECK(doctor.exit_code == 1);
+  CHECK(doctor.out.find("is a 32-bit program") != std::string::npos);
+}
+
 TEST_CASE("trace_bad_input_output_directory_missing") {
   if (cannot_trace()) return;
   const Target target("idle");

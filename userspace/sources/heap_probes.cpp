@@ -9,6 +9,7 @@
 #include <set>
 
 #include "elf/code_map.h"
+#include "elf/elf_class.h"
 #include "elf/image.h"
 #include "elf/return_sites.h"
 #include "support/target_file.h"
@@ -182,6 +183,21 @@ Status plan_file(const model::ProcessImage& process, const model::Mapping& mappi
   return {};
 }
 
+// The kernel would set the probes, and every argument would be read out of a wrong place.
+Status refuse_32_bit(const model::ProcessImage& process) {
+  const auto program = std::ranges::find_if(process.mappings, [&](const model::Mapping& mapping) {
+    return mapping.executable && mapping.path == process.exe;
+  });
+  if (program == process.mappings.end()) return {};
+  const auto file = open_mapped_file(model::mapped_file(process.pid, *program));
+  if (!file || !elf::is_32_bit(*file)) return {};
+  return fail(
+      "process {} ({}) is a 32-bit program, and tidemark knows the calls of 64-bit code only: give "
+      "it "
+      "a 64-bit build of it",
+      process.pid.value, process.comm);
+}
+
 // What is there in place of an allocator.
 Error no_allocator(const model::ProcessImage& process, const HeapProbePlan& plan,
                    AllocatorFinder& finder) {
@@ -239,6 +255,7 @@ Result<HeapProbePlan> plan_files(const model::ProcessImage& process, SiteChoice 
 
 Result<HeapProbePlan> plan_heap_probes(const model::ProcessImage& process, SiteChoice choice,
                                        AllocatorFinder& finder) {
+  if (auto fits = refuse_32_bit(process); !fits) return std::unexpected(fits.error());
   auto plan = plan_files(process, choice, finder);
   if (!plan) return plan;
   if (plan->probes.empty()) return std::unexpected(no_allocator(process, *plan, finder));
