@@ -128,6 +128,25 @@ TEST_CASE("trace_allocators_tcmalloc_preloaded") {
   check_preloaded("libtcmalloc.so.4", "tcmalloc");
 }
 
+TEST_CASE("trace_allocators_tcmalloc_static_in_the_executable") {
+  if (cannot_trace() || is_missing("ledger_tcmalloc_static", "libgoogle-perftools-dev")) return;
+  check_ledger_on("ledger_tcmalloc_static", "c++", "tcmalloc");
+}
+
+// Called by the names of their prefix, the C library's malloc beside them; je_ has C23's frees,
+// too.
+TEST_CASE("trace_allocators_prefixed_je") {
+  if (cannot_trace()) return;
+  Target target("prefixed_je", {"5000"});
+  check_exact(target, "jemalloc");
+}
+
+TEST_CASE("trace_allocators_prefixed_mi") {
+  if (cannot_trace() || is_missing("prefixed_mimalloc", "libmimalloc-dev")) return;
+  Target target("prefixed_mimalloc", {"5000"});
+  check_exact(target, "mimalloc");
+}
+
 TEST_CASE("trace_allocators_mimalloc") {
   if (cannot_trace() || is_missing("ledger_mimalloc", "libmimalloc-dev")) return;
   check_ledger_on("ledger_mimalloc", "c++", "mimalloc");
