@@ -154,16 +154,12 @@ static __always_inline u64 walk_user_stack(struct thread_state *thread)
 	return hash ? hash : 1;
 }
 
-/* Keeps `stack` under its id. The size is the block's, for the loss counter. Returns the id, or 0
- * if the table is full. */
-static __always_inline u64 keep_stack(u64 id, const struct tm_stack *stack, u64 size)
+/* Keeps `stack` under its id. Returns the id, or 0 if the table is full. */
+static __always_inline u64 keep_stack(u64 id, const struct tm_stack *stack)
 {
 	int error = bpf_map_update_elem(&stacks, &id, stack, BPF_NOEXIST);
 
-	if (error == 0 || error == -EEXIST /* known already */)
-		return id;
-	count_event(error == -E2BIG ? TM_COUNTER_stacks_full : TM_COUNTER_updates_refused, size);
-	return 0;
+	return error == 0 || error == -EEXIST /* known already */ ? id : 0;
 }
 
 #endif

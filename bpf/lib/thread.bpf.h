@@ -48,7 +48,8 @@ struct thread_state {
 	u8 have_old;
 	u8 site_lost;
 	u8 bare; /* no return probe on the pending call: its return instructions are probed */
-	u8 unused[5];
+	u8 stack_lost;
+	u8 unused[4];
 	u32 syscall; /* the last followed one: its number and 1 more, SYSCALL_DONE at its exit */
 	u32 copies;  /* of mapping_enter or mapping_exit that ran in this event, a bit each */
 	struct walk walk;

@@ -108,6 +108,9 @@ static __noinline int record_block(struct thread_state *thread, u64 address, u64
 		return 0;
 	}
 	add_allocation(site, block.size_bytes);
+	/* Only now: what is not recorded at all is another loss. */
+	if (thread->stack_lost)
+		count_event(TM_COUNTER_stacks_full, block.size_bytes);
 	return 0;
 }
 
@@ -171,11 +174,13 @@ static __always_inline void find_site(struct thread_state *thread, u64 stack_id,
 	int error;
 
 	thread->site_lost = 0;
+	thread->stack_lost = 0;
 	thread->site.stack_id = stack_id;
 	if (bpf_map_lookup_elem(&sites, &thread->site))
 		return;
 	if (!kept)
-		thread->site.stack_id = keep_stack(stack_id, &thread->stack, thread->size);
+		thread->site.stack_id = keep_stack(stack_id, &thread->stack);
+	thread->stack_lost = !thread->site.stack_id;
 	error = bpf_map_update_elem(&sites, &thread->site, &empty, BPF_NOEXIST);
 	if (error && error != -EEXIST)
 		thread->site_lost = 1;
@@ -306,6 +311,9 @@ static __noinline int count_unmatched_free(u64 address)
 {
 	struct thread_state *thread = running_thread(false);
 
+	/* Blocks that come while the gate closes are not recorded, so their frees say nothing. */
+	if (gate_state != TM_GATE_OPEN)
+		return 0;
 	if (thread && thread->sp && thread->old_address == address)
 		return 0;
 	if (thread && thread->last_deleted == address) {
@@ -397,7 +405,7 @@ static __noinline int settle_realloc(struct thread_state *thread, u64 address)
 
 		subtract_block(&old);
 		birth_ns = old.birth_ns;
-	} else if (thread->old_address) {
+	} else if (thread->old_address && gate_state == TM_GATE_OPEN) {
 		count_event(TM_COUNTER_unmatched_frees, 0);
 	}
 	if (address)

@@ -85,6 +85,29 @@ TEST_CASE("stack table full: the bytes still count, under id 0") {
   CHECK(trace.counted_only({{TM_COUNTER_stacks_full, {2, 23}}}));
 }
 
+TEST_CASE("stack table full: a block that is not recorded at all is no loss of its stack") {
+  Trace trace;
+  trace.kernel.table("stacks").set_capacity(1);
+  trace.kernel.table("blocks").set_capacity(1);
+  trace.main.malloc(100, 0xa000);
+  trace.main.caller = 0x2001;
+  trace.main.malloc(20, 0xb000);
+  trace.main.malloc(7, 0);
+  CHECK(trace.counted_only(
+      {{TM_COUNTER_blocks_full, {1, 20}}, {TM_COUNTER_failed_allocations, {1, 7}}}));
+}
+
+TEST_CASE("draining: frees of blocks that came too late to be recorded say nothing") {
+  Trace trace;
+  trace.main.malloc(100, 0xa000);
+  gate_state = TM_GATE_DRAINING;
+  trace.main.malloc(20, 0xb000);
+  trace.main.free(0xb000);
+  trace.main.free(0xa000);
+  CHECK(trace.live() == Totals{0, 0});
+  CHECK(trace.counted_only({}));
+}
+
 TEST_CASE("missed free: the address is given out again, the old record is replaced") {
   Trace trace;
   trace.main.malloc(100, 0xa000);
