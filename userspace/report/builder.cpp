@@ -306,19 +306,32 @@ std::string pid_options(const model::Snapshot& snapshot) {
   return options;
 }
 
+// What was lost may be missing in any call site. None where nobody knows how much it is.
+std::optional<uint64_t> lost_bytes(const std::vector<model::Counter>& counters) {
+  std::optional<uint64_t> lost = 0;
+  for (const model::Counter& counter : counters) {
+    if (counter.kind != model::CounterKind::kLoss || counter.count == 0) continue;
+    lost = model::sum_if_known(lost, counter.bytes);
+  }
+  return lost;
+}
+
+bool has_losses(const std::vector<model::Counter>& counters) {
+  return std::ranges::any_of(counters, [](const model::Counter& counter) {
+    return counter.kind == model::CounterKind::kLoss && counter.count > 0;
+  });
+}
+
 std::vector<std::string> commands_for(const model::Snapshot& snapshot,
                                       const std::vector<CallSiteRow>& rows, bool is_empty) {
   std::vector<std::string> commands;
   if (const auto line = look_up_line(rows)) commands.push_back(*line);
   const std::string pids = pid_options(snapshot);
   if (pids.empty()) return commands;
-  const auto lost = [](const model::Counter& counter) {
-    return counter.kind == model::CounterKind::kLoss && counter.count > 0;
-  };
   const auto missing = [](const model::Coverage& row) {
     return row.state == model::HookState::kMissing;
   };
-  if (is_empty || std::ranges::any_of(snapshot.counters, lost) ||
+  if (is_empty || has_losses(snapshot.counters) ||
       std::ranges::any_of(snapshot.coverage, missing)) {
     commands.push_back(fmt::format("tidemark doctor{}", pids.substr(0, pids.find(" -p", 1))));
   }
@@ -338,6 +351,7 @@ TraceReport build_trace_report(const model::Snapshot& snapshot,
   report.tool_version = info.tool_version;
   report.kernel_release = info.kernel_release;
   report.mode = info.mode;
+  report.mode.exact &= !has_losses(snapshot.counters);
   report.started_unix_ns = snapshot.started_unix_ns;
   report.duration_ns =
       snapshot.taken_ns > snapshot.started_ns ? snapshot.taken_ns - snapshot.started_ns : 0;
@@ -346,7 +360,11 @@ TraceReport build_trace_report(const model::Snapshot& snapshot,
   report.counters = snapshot.counters;
   report.verdicts = name_findings(findings, rows, snapshot.targets.size() > 1);
   report.call_sites.reserve(rows.size());
-  for (KeyedRow& keyed : rows) report.call_sites.push_back(std::move(keyed.row));
+  const auto error_bytes = lost_bytes(snapshot.counters);
+  for (KeyedRow& keyed : rows) {
+    keyed.row.live_bytes_error = error_bytes;
+    report.call_sites.push_back(std::move(keyed.row));
+  }
   report.totals = sum_up(snapshot, previous, report.call_sites);
   report.mappings = sum_up_mappings(report.call_sites);
   report.apart = sum_up_apart(snapshot.apart);

@@ -35,8 +35,10 @@ std::string_view name_of(StackState state) {
 Json target_json(const model::Target& target) {
   Json allocators = Json::array();
   for (const model::AllocatorUse& use : target.allocators) {
-    allocators.push_back(
-        {{"name", use.name}, {"module", use.module}, {"probes", use.probes}, {"hits", use.hits}});
+    allocators.push_back({{"name", use.name},
+                          {"module", use.module},
+                          {"probes", use.probes},
+                          {"hits", use.hits}});
   }
   return {{"pid", target.pid.value},
           {"comm", target.comm},
@@ -121,7 +123,7 @@ Json call_site_json(const CallSiteRow& row) {
           {"live_bytes", row.live_bytes},
           {"live_usable_bytes", or_null(row.live_usable_bytes)},
           {"live_count", row.live_count},
-          {"live_bytes_error", row.live_bytes_error},
+          {"live_bytes_error", or_null(row.live_bytes_error)},
           {"total_bytes", row.total_bytes},
           {"total_count", row.total_count},
           {"oldest_age_ns", or_null(row.oldest_age_ns)},

@@ -27,7 +27,8 @@ struct CallSiteRow {
   uint64_t live_bytes = 0;
   std::optional<uint64_t> live_usable_bytes;
   uint64_t live_count = 0;
-  uint64_t live_bytes_error = 0;  // half the 95 % interval; 0 in exact mode
+  // The most that live_bytes is wrong by; none where that is not known.
+  std::optional<uint64_t> live_bytes_error = 0;
   uint64_t total_bytes = 0;
   uint64_t total_count = 0;
   std::optional<uint64_t> oldest_age_ns;  // of live blocks; none if none is live

@@ -38,7 +38,7 @@ std::string target_name(const model::Target& target) {
 
 std::string exactness(const Mode& mode) {
   if (mode.exact) return "exact";
-  if (!mode.sampling_interval_bytes) return "sampled";
+  if (!mode.sampling_interval_bytes) return "with losses";
   return fmt::format("sampled every {}", format_bytes(*mode.sampling_interval_bytes));
 }
 
