@@ -47,8 +47,20 @@ static __always_inline u32 begin_generation(const struct tm_generation *born)
 	}
 	if (!error)
 		return generation;
-	count_event(TM_COUNTER_updates_refused, 0);
+	count_event(error == -E2BIG ? TM_COUNTER_processes_full : TM_COUNTER_updates_refused, 0);
 	return 0;
+}
+
+/* Selects a process that nobody asked for by number. */
+static __always_inline void adopt(u32 tgid, const struct tm_generation *born)
+{
+	struct tm_selected chosen = {};
+
+	chosen.generation = begin_generation(born);
+	if (!chosen.generation)
+		return;
+	if (bpf_map_update_elem(&selected, &tgid, &chosen, BPF_ANY))
+		count_event(TM_COUNTER_processes_full, 0);
 }
 
 static __always_inline void tell(u32 tgid, u32 kind)
@@ -64,11 +76,14 @@ int life_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct tm_selected *chosen = bpf_map_lookup_elem(&selected, &tgid);
-	struct tm_generation born = {.tgid = tgid, .life = TM_LIFE_RUNNING};
+	struct tm_generation born = {.tgid = tgid, .life = TM_LIFE_RUNNING, .by_exec = 1};
 	struct tm_rule_key news = {};
 	u32 generation;
 
 	if (!chosen) {
+		/* Born of a kernel thread, or before we looked. */
+		if (select_all && tgid != self_tgid)
+			adopt(tgid, &born);
 		if (tell_execs)
 			tell(tgid, TM_NEWS_EXEC);
 		return 0;
@@ -94,12 +109,22 @@ int life_fork(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *child = (void *)ctx->args[1];
 	u32 tgid = BPF_CORE_READ(parent, tgid);
 	u32 new_tgid = BPF_CORE_READ(child, tgid);
+	struct tm_generation born = {.life = TM_LIFE_RUNNING};
+	struct tm_selected *chosen;
+	struct mm_struct *mm = BPF_CORE_READ(child, mm);
 
 	if (new_tgid == tgid)
 		return 0;
-	if (bpf_map_lookup_elem(&selected, &tgid)) {
-		if (gate_state == TM_GATE_OPEN &&
-		    BPF_CORE_READ(child, mm) == BPF_CORE_READ(parent, mm))
+	chosen = bpf_map_lookup_elem(&selected, &tgid);
+	if (select_all) {
+		/* A kernel thread has no memory; our helpers are not to be looked at. */
+		if (!mm || tgid == self_tgid)
+			return 0;
+		born.tgid = new_tgid;
+		born.parent = chosen ? chosen->generation : 0;
+		adopt(new_tgid, &born);
+	} else if (chosen) {
+		if (gate_state == TM_GATE_OPEN && mm == BPF_CORE_READ(parent, mm))
 			count_event(TM_COUNTER_sharing_children, 0);
 	} else if (!bpf_map_lookup_elem(&watched_parents, &tgid)) {
 		return 0;

@@ -218,8 +218,10 @@ struct tm_generation {
 	__u32 exit_code; /* as wait(2) has it; valid if life is TM_LIFE_EXITED */
 	__u32 by_thread; /* born by an exec of another thread than the leader: its probes are gone
 			  */
+	__u32 parent;	 /* the generation that it is a copy of (fork), 0 if it is none */
+	__u32 by_exec;
 };
-TM_STATIC_ASSERT(sizeof(struct tm_generation) == 24);
+TM_STATIC_ASSERT(sizeof(struct tm_generation) == 32);
 
 enum tm_counter {
 #define TM_COUNTER(name, kind, has_bytes, meaning) TM_COUNTER_##name,

@@ -24,6 +24,10 @@ volatile __u32 raw_stacks_left __weak = 0;
 const volatile bool tell_children __weak = false;
 const volatile bool tell_execs __weak = false;
 
+/* Every process is traced, and its probes are on before it is born: those of files that had them.
+ */
+const volatile bool select_all __weak = false;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);

@@ -270,6 +270,7 @@ volatile bool have_attach_cookie = true;
 volatile __u32 self_tgid = 1;
 volatile bool tell_children = false;
 volatile bool tell_execs = false;
+volatile bool select_all = false;
 
 void* bpf_map_lookup_elem(void* map, const void* key) {
   return kernel().table_of(map).lookup(key);
@@ -363,6 +364,7 @@ void set_constants(const Constants& constants) {
   self_tgid = constants.self_tgid;
   tell_children = constants.tell_children;
   tell_execs = constants.tell_execs;
+  select_all = constants.select_all;
 }
 
 }  // namespace tidemark::bpf_host

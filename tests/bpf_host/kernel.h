@@ -159,6 +159,7 @@ struct Constants {
   uint32_t self_tgid = 1;
   bool tell_children = false;
   bool tell_execs = false;
+  bool select_all = false;
 };
 void set_constants(const Constants& constants);
 

@@ -150,7 +150,51 @@ TEST_CASE("exec: a generation that finds no room is counted") {
   Trace trace;
   trace.kernel.table("generations").set_capacity(1);
   trace.kernel.exec(trace.main.task);
-  CHECK(trace.counted_only({{TM_COUNTER_updates_refused, {1, 0}}}));
+  CHECK(trace.counted_only({{TM_COUNTER_processes_full, {1, 0}}}));
+}
+
+TEST_CASE("all: who is born or becomes a program is traced, from the first call on") {
+  Trace trace;
+  set_constants({.self_tgid = 700, .select_all = true});
+  Thread child(trace.kernel, {.tgid = 300, .tid = 300, .mm = kNewMm}, 0x10000, 0x20000);
+  trace.kernel.fork(trace.main.task, child.task);
+  REQUIRE(generation(trace, 2).has_value());
+  CHECK(generation(trace, 2)->tgid == 300);
+  CHECK(generation(trace, 2)->parent == kOwner);
+  CHECK(generation(trace, 2)->by_exec == 0);
+  child.malloc(20, 0xa000);
+  CHECK(trace.live() == Totals{20, 1});
+  trace.kernel.exec(child.task);
+  CHECK(generation(trace, 2)->life == TM_LIFE_EXECED);
+  CHECK(generation(trace, 3)->by_exec == 1);
+  CHECK(generation(trace, 3)->parent == 0);
+  // Somebody whom nobody saw born.
+  trace.kernel.exec({.tgid = 301, .tid = 301, .mm = 0x7000});
+  CHECK(generation(trace, 4)->tgid == 301);
+  CHECK(generation(trace, 4)->by_exec == 1);
+  CHECK(trace.counted_only({}));
+}
+
+TEST_CASE("all: no kernel thread, no helper of ours, no thread of a process that is known") {
+  Trace trace;
+  set_constants({.self_tgid = 700, .select_all = true});
+  trace.kernel.fork({.tgid = 2, .tid = 2, .mm = 0}, {.tgid = 301, .tid = 301, .mm = 0});
+  trace.kernel.fork({.tgid = 700, .tid = 700, .mm = 0x7000},
+                    {.tgid = 701, .tid = 701, .mm = 0x8000});
+  trace.kernel.fork(trace.main.task, {.tgid = 100, .tid = 102, .mm = kMm});
+  CHECK(trace.kernel.table("generations").size() == 1);
+  CHECK(trace.counted_only({}));
+}
+
+TEST_CASE("all: a child that shares the memory counts for its parent") {
+  Trace trace;
+  set_constants({.self_tgid = 700, .select_all = true});
+  trace.main.malloc(100, 0xa000);
+  Thread shares(trace.kernel, {.tgid = 300, .tid = 300, .mm = kMm}, 0x10000, 0x20000);
+  trace.kernel.fork(trace.main.task, shares.task);
+  shares.free(0xa000);
+  CHECK(trace.live() == Totals{0, 0});
+  CHECK(trace.counted_only({}));
 }
 
 namespace {

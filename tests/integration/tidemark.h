@@ -75,6 +75,7 @@ class Trace {
   explicit Trace(const Words& arguments);
   // The same for another command that says when it traces.
   Trace(const std::string& command, const Words& arguments);
+  [[nodiscard]] pid_t pid() const { return process_.pid(); }
   void wait_until_tracing();
   // Until a report (--every) lists the process with an allocator: its probes are on.
   void wait_for_target(pid_t pid);

@@ -128,6 +128,18 @@ TEST_CASE("options: ways to name processes add up") {
   CHECK(selection.is_group());
 }
 
+TEST_CASE("options: all processes, and nothing else beside them") {
+  const TraceOptions options = trace({"trace", "--all"});
+  CHECK(options.selection.all);
+  CHECK(options.selection.is_group());
+  CHECK(options.max_stacks == 1u << 16);
+  CHECK(trace({"trace", "--all", "--max-stacks", "1K"}).max_stacks == 1024);
+  const std::string refusal = "--all is every process already: leave the other targets out";
+  CHECK(error({"trace", "--all", "-p", "1"}) == refusal);
+  CHECK(error({"trace", "--comm", "x", "--all"}) == refusal);
+  CHECK(error({"trace", "--all", "--", "ls"}) == refusal);
+}
+
 TEST_CASE("options: what is behind -- is the command's, whatever it looks like") {
   const TraceOptions options =
       trace({"trace", "--for", "1s", "--", "ls", "--for", "-p", "--", "x"});
@@ -170,7 +182,7 @@ TEST_CASE("options: help and version, for each command") {
 TEST_CASE("options: a pid that is none") {
   CHECK(error({"trace"}) ==
         "trace needs a target: -p PID (look it up with 'pgrep NAME'), --comm NAME, --cgroup PATH, "
-        "--children-of PID, or -- COMMAND. See 'tidemark trace --help'");
+        "--children-of PID, --all, or -- COMMAND. See 'tidemark trace --help'");
   for (const char* word : {"0", "-5", "abc", "", " 5", "+5", "5x", "1,2", "0x10"}) {
     CHECK(has(error({"trace", "-p", word}), "'" + std::string(word) + "' is not a pid"));
   }

@@ -50,6 +50,14 @@ TEST_CASE("select: by pid, by name, by parent, by cgroup, all") {
   CHECK(chosen({.all = true}).size() == 7);
 }
 
+TEST_CASE("select: all are all but ourselves, our helpers and the kernel's threads") {
+  const Selection all{.all = true};
+  const std::vector<ProcessEntry> processes = {process(5, 1, "a"), process(6, 5, "tidemark-probes"),
+                                               process(7, 6, "b")};
+  CHECK(select(all, processes, Pid{5}) == Pids{Pid{7}});
+  CHECK(select({.comms = {"tidemark-probes"}}, processes, Pid{5}) == Pids{Pid{6}});
+}
+
 TEST_CASE("select: a name is cut as the kernel cuts it") {
   CHECK(chosen({.comms = {"a-very-long-name"}}) == Pids{Pid{20}});
 }

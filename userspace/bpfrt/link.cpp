@@ -49,11 +49,12 @@ Result<std::vector<Link>> attach_perf(const bpf_program* program, ProbeEnd end,
                                       const UprobeTarget& target,
                                       std::span<const UprobePoint> points) {
   std::vector<Link> links;
+  const pid_t pid = target.pid != 0 ? target.pid : -1;
   for (const UprobePoint& point : points) {
     LIBBPF_OPTS(bpf_uprobe_opts, options);
     options.bpf_cookie = point.cookie;
     options.retprobe = end == ProbeEnd::kReturn;
-    bpf_link* link = bpf_program__attach_uprobe_opts(program, target.pid, target.path.c_str(),
+    bpf_link* link = bpf_program__attach_uprobe_opts(program, pid, target.path.c_str(),
                                                      point.file_offset_bytes, &options);
     if (link == nullptr) {
       return fail_errno(errno, "cannot attach {} at {}+0x{:x}", bpf_program__name(program),

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -86,6 +87,14 @@ template <typename Value>
   if (result != 0 && errno != ENOENT)
     return fail_errno(errno, "cannot read the map {}", bpf_map__name(map));
   return {};
+}
+
+// None where there is no such entry.
+template <typename Value, typename Key>
+[[nodiscard]] std::optional<Value> get(const bpf_map* map, const Key& key) {
+  Value value{};
+  if (bpf_map_lookup_elem(bpf_map__fd(map), &key, &value) != 0) return std::nullopt;
+  return value;
 }
 
 // An entry that is gone already is fine.

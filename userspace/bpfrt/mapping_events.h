@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // MappingEvents: the kernel's own records (perf_event_open(2): PERF_RECORD_COMM and
-// PERF_RECORD_MMAP2) of the executable mappings that a process makes from here on, over its execs.
-// Only what its main thread maps is told, and not what finds no room: a look at /proc, once a
-// second, has both. Single-threaded.
+// PERF_RECORD_MMAP2) of the executable mappings that a process, or every process, makes from here
+// on, over its execs. Of a single process only what its main thread maps is told, and of none what
+// finds no room: a look at /proc, once a second, has both. Single-threaded.
 #pragma once
 
 #include <sys/types.h>
@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "support/result.h"
 #include "support/unique_fd.h"
@@ -31,16 +32,17 @@ struct MappedCode {
 };
 
 struct MappingListener {
-  std::function<void(std::string_view comm)> exec;
-  std::function<void(const MappedCode&)> mapped;
+  std::function<void(pid_t pid, std::string_view comm)> exec;
+  std::function<void(pid_t pid, const MappedCode&)> mapped;
 };
 
 class MappingEvents {
  public:
-  [[nodiscard]] static Result<MappingEvents> open(pid_t pid);
+  [[nodiscard]] static Result<MappingEvents> of_process(pid_t pid);
+  [[nodiscard]] static Result<MappingEvents> of_machine();
 
   // Readable when records wait.
-  [[nodiscard]] int event_fd() const { return event_.get(); }
+  [[nodiscard]] std::vector<int> event_fds() const;
   // Tells what came in since, in its order. The listener must not throw.
   void consume(const MappingListener& listener);
 
@@ -48,10 +50,21 @@ class MappingEvents {
   struct Unmap {
     void operator()(std::byte* ring) const noexcept;
   };
+  struct Ring {
+    UniqueFd event;
+    std::unique_ptr<std::byte, Unmap> memory;  // the control page, then the records
+  };
+  struct Record {
+    uint64_t time_ns = 0;
+    uint32_t type = 0;
+    uint16_t misc = 0;
+    std::vector<std::byte> body;
+  };
   MappingEvents() = default;
+  [[nodiscard]] static Result<Ring> open_ring(pid_t pid, int cpu);
+  static void drain(Ring& ring, std::vector<Record>& records);
 
-  UniqueFd event_;
-  std::unique_ptr<std::byte, Unmap> ring_;  // the control page, then the records
+  std::vector<Ring> rings_;  // of a machine: one for each CPU
 };
 
 }  // namespace tidemark::bpfrt

@@ -34,8 +34,9 @@ struct UprobePoint {
   uint64_t cookie = 0;  // what bpf_get_attach_cookie() gives the program
 };
 
-// The file to put probes on and the one process whose memory they are put into. The path is
-// resolved by another process than ours: name files of ours through /proc/<our pid>/fd.
+// The file to put probes on and the one process whose memory they are put into; 0: every process's,
+// also of those to come. The path is resolved by another process than ours: name files of ours
+// through /proc/<our pid>/fd.
 struct UprobeTarget {
   std::string path;
   int32_t pid = 0;

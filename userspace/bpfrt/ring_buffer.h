@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "support/result.h"
 
@@ -22,14 +23,20 @@ class RingBuffer {
 
   // Readable when records wait. Owned by the RingBuffer.
   [[nodiscard]] int event_fd() const;
+  // What waits now. Of what comes meanwhile no more than 4,096 records.
   [[nodiscard]] Status consume();
 
  private:
   struct Destroy {
     void operator()(ring_buffer* buffer) const noexcept;
   };
+  struct Reader {
+    explicit Reader(Deliver to) : deliver(std::move(to)) {}
+    Deliver deliver;
+    uint32_t read = 0;  // in this call of consume()
+  };
   RingBuffer() = default;
-  std::unique_ptr<Deliver> deliver_;  // first: the buffer holds its address
+  std::unique_ptr<Reader> reader_;  // first: the buffer holds its address
   std::unique_ptr<ring_buffer, Destroy> buffer_;
 };
 

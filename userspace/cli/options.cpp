@@ -23,6 +23,7 @@ namespace {
 constexpr int64_t kHighestPid = 4'194'304;  // PID_MAX_LIMIT of a 64-bit kernel
 constexpr uint64_t kMostBlocks = 1u << 28;  // some 20 GB of locked memory
 constexpr uint64_t kMostStacks = 1u << 24;
+constexpr uint32_t kStacksOfAll = 1u << 16;  // each process has stacks of its own
 
 void add_trace(CLI::App& root, Words& words) {
   CLI::App& app =
@@ -34,6 +35,7 @@ void add_trace(CLI::App& root, Words& words) {
             "every process of this name (as in /proc/PID/comm), also those to come");
   add_words(app, "--cgroup", words.cgroups, "PATH",
             "every process in this cgroup and below, also those to come");
+  app.add_flag("--all", words.all, "every process of the machine, also those to come");
   add_word(app, "--for", words.duration, "TIME",
            "how long, counted from when all probes are on; else until Ctrl-C");
   add_word(app, "--every", words.interval, "TIME", "a report this often, with what changed");
@@ -48,7 +50,8 @@ void add_trace(CLI::App& root, Words& words) {
   app.add_flag("--probe-at-entry", words.probe_at_entry,
                "probe at function entry, which costs the target more");
   add_word(app, "--max-blocks", words.max_blocks, "N", "room for live blocks (1M)");
-  add_word(app, "--max-stacks", words.max_stacks, "N", "room for different stacks (16K)");
+  add_word(app, "--max-stacks", words.max_stacks, "N",
+           "room for different stacks (16K; 64K with --all)");
   app.add_flag("--fail-on-suspect", words.fail_on_suspect,
                "exit with 3 if a call site is suspected");
   add_common(app, words);
@@ -265,15 +268,18 @@ Result<model::Selection> read_selection(const Words& words) {
   selection.comms = words.comms;
   selection.cgroups = words.cgroups;
   const bool names_running = selection.is_group() || !selection.pids.empty();
+  if (words.all && (names_running || words.command))
+    return fail("--all is every process already: leave the other targets out");
+  selection.all = words.all;
   if (words.command) {
     if (words.command->empty()) return fail("-- needs a command behind it, such as: -- ls -l");
     if (names_running)
       return fail("either a command behind -- or running processes, not both in one trace");
     selection.command = *words.command;
-  } else if (!names_running) {
+  } else if (!names_running && !words.all) {
     return fail(
         "trace needs a target: -p PID (look it up with 'pgrep NAME'), --comm NAME, --cgroup PATH, "
-        "--children-of PID, or -- COMMAND. See 'tidemark trace --help'");
+        "--children-of PID, --all, or -- COMMAND. See 'tidemark trace --help'");
   }
   return selection;
 }
@@ -343,6 +349,7 @@ Result<Command> trace_options(const Words& words, const Environment& environment
   if (!selection) return std::unexpected(selection.error());
   options.selection = std::move(*selection);
   if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
+  if (options.selection.all) options.max_stacks = kStacksOfAll;
   if (auto ok = read_numbers(words, options); !ok) return std::unexpected(ok.error());
   auto outputs = read_outputs(words);
   if (!outputs) return std::unexpected(outputs.error());

@@ -38,7 +38,9 @@ constexpr std::string_view kStdout = "-";
 constexpr Nanoseconds kLearning = std::chrono::milliseconds(250);
 constexpr Nanoseconds kDraining = std::chrono::milliseconds(20);
 constexpr uint64_t kLookAroundNs = 2'000'000'000;
+constexpr uint64_t kSilenceNs = 1'000'000'000;
 constexpr uint32_t kMostInGroup = 16384;  // processes, each exec being one more
+constexpr uint32_t kRulesOfAll = 1u << 18;
 
 class Tracer {
  public:
@@ -54,7 +56,9 @@ class Tracer {
   [[nodiscard]] Status prepare_to_wait();
   [[nodiscard]] Status tick();
   void look_around();
-  void hear_command();
+  void tell_progress(std::size_t done, std::size_t all);
+  void listen(Result<bpfrt::MappingEvents> events);
+  void hear_mappings();
   void consider(const sources::News& news);
   void join(model::Pid pid);
   [[nodiscard]] Result<Event> learn();
@@ -72,10 +76,11 @@ class Tracer {
   std::unique_ptr<collect::Collector> collector_;
   model::Selection selection_;
   std::optional<TracedCommand> command_;
-  std::optional<bpfrt::MappingEvents> command_maps_;
+  std::optional<bpfrt::MappingEvents> mapped_;  // by the command, or with --all by everybody
   std::optional<Wait> wait_;
   MonotonicTime looked_around_;
   std::optional<model::Snapshot> previous_;
+  bool told_progress_ = false;
   bool suspects_ = false;
 };
 
@@ -83,19 +88,34 @@ class Tracer {
 sources::Watch watch_for(const model::Selection& selection) {
   sources::Watch watch;
   watch.children = selection.is_group();
-  watch.execs = !selection.comms.empty() || !selection.cgroups.empty();
+  watch.execs = selection.all || !selection.comms.empty() || !selection.cgroups.empty();
   watch.parents = selection.children_of;
   return watch;
 }
 
-sources::Settings settings_for(const TraceOptions& options, const model::Selection& selection) {
+sources::Settings settings_for(const kernel::Facts& facts, const TraceOptions& options,
+                               const model::Selection& selection) {
   sources::Settings settings;
   settings.limits.max_blocks = options.max_blocks;
   settings.limits.max_stacks = options.max_stacks;
   if (selection.is_group()) settings.limits.max_targets = kMostInGroup;
+  if (selection.all) settings.limits.max_rules = kRulesOfAll;
   if (options.probe_at_entry) settings.sites = sources::SiteChoice::kEntry;
+  // Probes in everybody's memory cannot be kept out of processes that they would harm.
+  if (selection.all && facts.seccomp_returns.present) settings.reach = sources::Reach::kMachine;
   settings.watch = watch_for(selection);
   return settings;
+}
+
+model::Mapping to_mapping(const bpfrt::MappedCode& code) {
+  model::Mapping mapping;
+  mapping.start = model::Address{code.start};
+  mapping.end = model::Address{code.start + code.size_bytes};
+  mapping.file_offset_bytes = code.file_offset_bytes;
+  mapping.file = {code.device_major, code.device_minor, code.inode};
+  mapping.executable = true;
+  if (code.inode != 0 || code.path.starts_with('[')) mapping.path = code.path;
+  return mapping;
 }
 
 // A person's mistake is told before anything is loaded.
@@ -138,7 +158,7 @@ Status Tracer::attach() {
 }
 
 Status Tracer::open_collector() {
-  auto opened = sources::open_sources(facts_, settings_for(options_, selection_));
+  auto opened = sources::open_sources(facts_, settings_for(facts_, options_, selection_));
   if (!opened) return std::unexpected(opened.error());
   collect::Readers readers{
       system::read_process, system::read_rss_anon_bytes, system::read_resident, {}, {}};
@@ -169,15 +189,20 @@ Status Tracer::add_targets() {
   }
   if (command_) {
     wait_->watch(command_->pid());
-    // Without it names depend on our being quick: that is no reason not to trace.
-    if (auto events = bpfrt::MappingEvents::open(command_->pid().value)) {
-      command_maps_.emplace(std::move(*events));
-      wait_->watch_source(command_maps_->event_fd());
-    }
+    listen(bpfrt::MappingEvents::of_process(command_->pid().value));
     return collector_->expect(command_->pid(), command_->expected_image());
   }
+  if (selection_.all) listen(bpfrt::MappingEvents::of_machine());
   look_around();
   return {};
+}
+
+// Without it names of what lives for milliseconds depend on our being quick: no reason not to
+// trace.
+void Tracer::listen(Result<bpfrt::MappingEvents> events) {
+  if (!events) return;
+  mapped_.emplace(std::move(*events));
+  for (const int fd : mapped_->event_fds()) wait_->watch_source(fd);
 }
 
 // From here on Ctrl-C is an event.
@@ -186,7 +211,8 @@ Status Tracer::prepare_to_wait() {
   if (!wait) return std::unexpected(wait.error());
   wait_ = std::move(*wait);
   for (const model::Pid parent : selection_.children_of) wait_->watch(parent);
-  if (!selection_.comms.empty() || !selection_.cgroups.empty()) wait_->outlast_targets();
+  if (selection_.all || !selection_.comms.empty() || !selection_.cgroups.empty())
+    wait_->outlast_targets();
   for (const int fd : collector_->event_fds()) wait_->watch_source(fd);
   return {};
 }
@@ -195,37 +221,39 @@ Status Tracer::prepare_to_wait() {
 void Tracer::look_around() {
   looked_around_ = monotonic_now();
   if (!selection_.is_group() || command_) return;
-  for (const model::Pid pid :
-       model::select(selection_, system::list_processes(), model::Pid{::getpid()})) {
-    join(pid);
+  const auto chosen = model::select(selection_, system::list_processes(), model::Pid{::getpid()});
+  for (std::size_t at = 0; at < chosen.size(); ++at) {
+    join(chosen[at]);
+    tell_progress(at + 1, chosen.size());
   }
 }
 
-// What the command maps is told while it lives; /proc may be too late.
-void Tracer::hear_command() {
-  if (!command_maps_) return;
-  std::vector<model::MappingEvent> events;
-  command_maps_->consume({.exec =
-                              [&](std::string_view comm) {
-                                events.emplace_back(model::ImageReplaced{std::string(comm)});
-                              },
-                          .mapped =
-                              [&](const bpfrt::MappedCode& code) {
-                                model::Mapping mapping;
-                                mapping.start = model::Address{code.start};
-                                mapping.end = model::Address{code.start + code.size_bytes};
-                                mapping.file_offset_bytes = code.file_offset_bytes;
-                                mapping.file = {code.device_major, code.device_minor, code.inode};
-                                mapping.executable = true;
-                                if (code.inode != 0 || code.path.starts_with('['))
-                                  mapping.path = code.path;
-                                events.emplace_back(model::CodeMapped{std::move(mapping)});
-                              }});
-  if (!events.empty()) collector_->hear(command_->pid(), events);
+// One line, where attaching takes long enough for somebody to wonder.
+void Tracer::tell_progress(std::size_t done, std::size_t all) {
+  if (told_progress_ || done == all) return;
+  if (monotonic_now().ns - looked_around_.ns < kSilenceNs) return;
+  told_progress_ = true;
+  fmt::print(stderr, "tidemark: attaching, {} of {} processes so far\n", done, all);
+}
+
+// What is mapped is told while the process lives; /proc may be too late.
+void Tracer::hear_mappings() {
+  if (!mapped_) return;
+  collect::Collector::MappingNews events;
+  mapped_->consume({.exec =
+                        [&](pid_t pid, std::string_view comm) {
+                          events[model::Pid{pid}].emplace_back(
+                              model::ImageReplaced{std::string(comm)});
+                        },
+                    .mapped =
+                        [&](pid_t pid, const bpfrt::MappedCode& code) {
+                          events[model::Pid{pid}].emplace_back(model::CodeMapped{to_mapping(code)});
+                        }});
+  if (!events.empty()) collector_->hear(events);
 }
 
 void Tracer::join(model::Pid pid) {
-  if (collector_->join(pid)) wait_->watch(pid);
+  if (collector_->join(pid) && !selection_.all) wait_->watch(pid);
 }
 
 // A child of the group's own is in it for good where children were asked for; else its name and its
@@ -263,7 +291,7 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
     if (*event == Event::kReport) {
       if (auto reported = report(); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
-      hear_command();
+      hear_mappings();
       if (auto served = collector_->serve(monotonic_now()); !served)
         return std::unexpected(served.error());
       for (const sources::News& news : collector_->take_news()) consider(news);
@@ -291,7 +319,7 @@ report::TraceReport Tracer::build(const model::Snapshot& snapshot,
 }
 
 Status Tracer::report() {
-  hear_command();
+  hear_mappings();
   auto snapshot = collector_->snapshot(monotonic_now());
   if (!snapshot) return std::unexpected(snapshot.error());
   const auto findings = model::analyse(*snapshot, {});

@@ -51,7 +51,18 @@ void Collector::note_image(model::Generation generation, const model::ProcessIma
   known.target.pid = image.pid;
   known.target.comm = image.comm;
   known.target.exe = image.exe;
+  known.image = image;
   learn(generation, image);
+}
+
+// What a process that nobody looked at in time had mapped when it was born.
+std::optional<model::ProcessImage> Collector::image_of_copy(
+    const sources::GenerationState& state) const {
+  const auto parent = state.copy_of ? known_.find(*state.copy_of) : known_.end();
+  if (parent == known_.end() || !parent->second.image) return std::nullopt;
+  model::ProcessImage image = *parent->second.image;
+  image.pid = state.pid;
+  return image;
 }
 
 Status Collector::add_target(model::Pid pid) {
@@ -115,7 +126,12 @@ Status Collector::attach(const model::ProcessImage& image, model::Generation gen
   return {};
 }
 
-void Collector::hear(model::Pid pid, const std::vector<model::MappingEvent>& events) {
+void Collector::hear(const MappingNews& news) {
+  for (const auto& [pid, events] : news) hear_of(pid, events);
+  settle_heard();
+}
+
+void Collector::hear_of(model::Pid pid, const std::vector<model::MappingEvent>& events) {
   std::vector<Heard>& images = heard_[pid];
   for (const model::MappingEvent& event : events) {
     if (const auto* replaced = std::get_if<model::ImageReplaced>(&event)) {
@@ -124,36 +140,36 @@ void Collector::hear(model::Pid pid, const std::vector<model::MappingEvent>& eve
       heard.image.comm = replaced->comm;
       continue;
     }
-    if (images.empty()) continue;  // our own code, before its first exec
+    if (images.empty()) continue;  // code of before its first exec
     Heard& heard = images.back();
     heard.image.mappings.push_back(std::get<model::CodeMapped>(event).mapping);
     // The kernel maps the program first, and its loader next.
     if (heard.image.exe.empty()) heard.image.exe = heard.image.mappings.back().path;
     heard.is_news = true;
+    unsettled_.insert(pid);
   }
-  settle_heard();
 }
 
-// The n-th exec began the generation behind the n-th of this process; until the sources know of it,
-// what was heard has to wait.
+// The n-th exec that was heard of began the n-th generation that was born so in this process; until
+// the sources know of it, what was heard has to wait.
 void Collector::settle_heard() {
-  const auto has_news = [](const auto& heard) {
-    return std::ranges::any_of(heard.second, &Heard::is_news);
-  };
-  if (std::ranges::none_of(heard_, has_news)) return;
+  if (unsettled_.empty()) return;
   const auto states = sources_.front()->generations();
   if (!states) return;
-  for (auto& [pid, images] : heard_) {
-    std::size_t exec = 0;
-    for (const sources::GenerationState& state : *states) {
-      if (state.pid != pid || exec++ == 0) continue;
-      if (exec - 2 >= images.size()) break;
-      Heard& heard = images[exec - 2];
-      if (!std::exchange(heard.is_news, false)) continue;
-      heard_images_[state.generation] = heard.image;
-      learn(state.generation, heard.image);
-    }
+  std::map<model::Pid, std::size_t> execs;
+  for (const sources::GenerationState& state : *states) {
+    if (!state.by_exec || !unsettled_.contains(state.pid)) continue;
+    std::vector<Heard>& images = heard_[state.pid];
+    const std::size_t exec = execs[state.pid]++;
+    if (exec >= images.size() || !std::exchange(images[exec].is_news, false)) continue;
+    heard_images_[state.generation] = images[exec].image;
+    const auto known = known_.find(state.generation);
+    const bool is_nameless = known != known_.end() && !known->second.image;
+    if (is_nameless) note_image(state.generation, images[exec].image, known->second);
+    if (!is_nameless) learn(state.generation, images[exec].image);
   }
+  std::erase_if(unsettled_,
+                [&](model::Pid pid) { return std::ranges::none_of(heard_[pid], &Heard::is_news); });
 }
 
 std::vector<sources::News> Collector::take_news() {
@@ -249,6 +265,8 @@ Status Collector::refresh_from(sources::Source& source,
     const auto heard = heard_images_.find(state.generation);
     const model::ProcessImage* seen = running && image != images.end() ? &image->second : nullptr;
     if (seen == nullptr && is_new && heard != heard_images_.end()) seen = &heard->second;
+    const auto inherited = seen == nullptr && is_new ? image_of_copy(state) : std::nullopt;
+    if (inherited) seen = &*inherited;
     if (running && is_new && seen == nullptr) continue;  // met again, with its image
     note_state(source, state, is_new, seen);
   }
@@ -304,7 +322,9 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
   complete_guessed(snapshot.call_sites, snapshot.stacks);
   if (!stopped_) read_resident_sets();
   for (const auto& [generation, known] : known_) {
-    if (!known.before_exec) snapshot.targets.push_back(known.target);
+    // One that came and went without a name, and without a look at it, is nobody to be listed.
+    const bool is_nobody = !known.running && !known.image;
+    if (!known.before_exec && !is_nobody) snapshot.targets.push_back(known.target);
   }
   if (readers_.place) sum_workers(snapshot, readers_.place);
   return snapshot;

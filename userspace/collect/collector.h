@@ -52,8 +52,9 @@ class Collector {
   // The process will call exec and become this image: its probes are there from its first
   // instruction. What it is until then is no target.
   [[nodiscard]] Status expect(model::Pid pid, const model::ProcessImage& image);
-  // What the expected process has mapped, in the order in which it did.
-  void hear(model::Pid pid, const std::vector<model::MappingEvent>& events);
+  // What processes have mapped, in the order in which they did.
+  using MappingNews = std::map<model::Pid, std::vector<model::MappingEvent>>;
+  void hear(const MappingNews& news);
   // What the sources have to tell of processes that are not traced.
   [[nodiscard]] std::vector<sources::News> take_news();
   // Lets the sources get ready for what the targets do: stacks are walked, nothing is counted.
@@ -81,14 +82,16 @@ class Collector {
     model::Target target;
     bool running = true;
     bool followed = true;  // false after an exec, until the sources have looked at the new image
-    std::string not_followed;  // why
-    bool before_exec = false;  // our own child, see expect()
+    std::string not_followed;                  // why
+    bool before_exec = false;                  // our own child, see expect()
+    std::optional<model::ProcessImage> image;  // as last seen
   };
 
   [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
   [[nodiscard]] bool is_target(model::Pid pid) const;
   [[nodiscard]] Result<model::Generation> select(model::Pid pid);
   [[nodiscard]] Status serve_sources();
+  void hear_of(model::Pid pid, const std::vector<model::MappingEvent>& events);
   void settle_heard();
   void read_resident_sets();
   void note_untraced(std::vector<model::Coverage>& coverage) const;
@@ -98,6 +101,8 @@ class Collector {
                                     std::set<model::Generation>& forgotten);
   void note_state(sources::Source& source, const sources::GenerationState& state, bool is_new,
                   const model::ProcessImage* image);
+  [[nodiscard]] std::optional<model::ProcessImage> image_of_copy(
+      const sources::GenerationState& state) const;
   void learn(model::Generation generation, const model::ProcessImage& image);
   void note_image(model::Generation generation, const model::ProcessImage& image, Known& known);
 
@@ -105,12 +110,13 @@ class Collector {
   Readers readers_;
   ImageListener listener_;
   std::map<model::Generation, Known> known_;
-  // The images of an expected process as it told them, one an exec, oldest first.
+  // The images of a process as it told them, one an exec, oldest first.
   struct Heard {
     model::ProcessImage image;
     bool is_news = true;
   };
   std::map<model::Pid, std::vector<Heard>> heard_;
+  std::set<model::Pid> unsettled_;  // have images that are news
   std::map<model::Generation, model::ProcessImage> heard_images_;
   CodeByOwner code_;
   std::set<std::pair<std::string, std::string>> refused_;  // program and reason

@@ -197,7 +197,8 @@ void tell_losses(const Snapshot& snapshot, std::vector<Finding>& findings) {
   }
 }
 
-void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& findings) {
+void tell_silent_targets(const Snapshot& snapshot, const Policy& policy,
+                         std::vector<Finding>& findings) {
   std::set<Generation> seen;
   // What is mapped is no call of an allocator: a pool of its own may be cut out of it.
   for (const CallSite& site : snapshot.call_sites) {
@@ -205,20 +206,26 @@ void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& finding
   }
   for (const Target& target : snapshot.targets) {
     uint64_t probes = 0;
-    uint64_t hits = 0;
+    std::optional<uint64_t> hits = 0;
     for (const AllocatorUse& use : target.allocators) {
       probes += use.probes;
-      hits += use.hits;
+      hits = sum_if_known(hits, use.hits);
     }
-    const bool replaced_by_exec = !target.alive && !target.exit_code;
-    if (hits != 0 || replaced_by_exec || seen.contains(target.generation)) continue;
-    std::string evidence =
-        fmt::format("{} probes on {} allocator{}, 0 hits in {}", probes, target.allocators.size(),
-                    target.allocators.size() == 1 ? "" : "s", duration_text(duration_of(snapshot)));
     const auto &start = target.rss_anon_start_bytes, &end = target.rss_anon_end_bytes;
-    if (start && end && *end > *start) {
+    const uint64_t growth_bytes = start && end && *end > *start ? *end - *start : 0;
+    const bool replaced_by_exec = !target.alive && !target.exit_code;
+    // Of a whole machine's processes most are idle.
+    const bool is_idle =
+        (!hits || target.allocators.empty()) && growth_bytes < policy.min_silent_growth_bytes;
+    if (hits.value_or(0) != 0 || is_idle || replaced_by_exec || seen.contains(target.generation))
+      continue;
+    std::string evidence =
+        fmt::format("{} probes on {} allocator{}, {} in {}", probes, target.allocators.size(),
+                    target.allocators.size() == 1 ? "" : "s", hits ? "0 hits" : "no block",
+                    duration_text(duration_of(snapshot)));
+    if (growth_bytes > 0) {
       evidence += fmt::format(", while RssAnon grew by {}: it allocates by other ways",
-                              format_bytes(*end - *start));
+                              format_bytes(growth_bytes));
     }
     for (std::size_t i = 0; i < target.candidates.size(); ++i)
       evidence += (i == 0 ? "; may be its allocator: " : ", ") + target.candidates[i];
@@ -231,11 +238,13 @@ void tell_silent_targets(const Snapshot& snapshot, std::vector<Finding>& finding
   }
 }
 
-void tell_execs(const Snapshot& snapshot, std::vector<Finding>& findings) {
+void tell_execs(const Snapshot& snapshot, const Policy& policy, std::vector<Finding>& findings) {
   std::map<Pid, std::vector<const Target*>> images;
   for (const Target& target : snapshot.targets) images[target.pid].push_back(&target);
+  std::erase_if(images, [](const auto& entry) { return entry.second.size() < 2; });
+  // On a whole machine that is the way of the world.
+  if (images.size() > policy.most_execs_told) return;
   for (const auto& [pid, generations] : images) {
-    if (generations.size() < 2) continue;
     std::string names;
     for (const Target* target : generations) {
       names += fmt::format("{}{} (generation {})", names.empty() ? "" : ", then ", target->comm,
@@ -269,8 +278,8 @@ std::vector<Finding> analyse(const Snapshot& snapshot, const Policy& policy) {
   std::vector<Finding> findings;
   judge_call_sites(snapshot, policy, findings);
   tell_losses(snapshot, findings);
-  tell_silent_targets(snapshot, findings);
-  tell_execs(snapshot, findings);
+  tell_silent_targets(snapshot, policy, findings);
+  tell_execs(snapshot, policy, findings);
   return findings;
 }
 

@@ -30,6 +30,9 @@ struct Policy {
       24;  // the same, where a quarter or more of the allocations is freed
   uint64_t min_burst_bytes = 64 * 1024;
   double min_burst_share = 0.05;
+  // A process without a block, where hits are not known, is told if it grew by this.
+  uint64_t min_silent_growth_bytes = 1 << 20;
+  std::size_t most_execs_told = 8;
 };
 
 enum class SiteShape {

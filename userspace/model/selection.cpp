@@ -66,8 +66,9 @@ std::vector<Pid> select(const Selection& selection, std::span<const ProcessEntry
   std::vector<Pid> selected;
   for (const ProcessEntry& process : processes) {
     if (process.kernel_thread || process.pid == self) continue;
-    if (selection.all || contains(selection.pids, process.pid) ||
-        has_comm(process, selection.comms) || in_cgroups(process, selection.cgroups) ||
+    const bool is_any = selection.all && process.parent != self;  // no helper of ours
+    if (is_any || contains(selection.pids, process.pid) || has_comm(process, selection.comms) ||
+        in_cgroups(process, selection.cgroups) ||
         descends_from(process.pid, selection.children_of, parents)) {
       selected.push_back(process.pid);
     }

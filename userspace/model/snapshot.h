@@ -144,7 +144,7 @@ struct AllocatorUse {
   std::string name;    // "glibc"
   std::string module;  // path as the target sees it
   uint64_t probes = 0;
-  uint64_t hits = 0;
+  std::optional<uint64_t> hits;  // none where the probes are shared with other processes
 };
 
 struct Target {

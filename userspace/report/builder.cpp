@@ -243,11 +243,11 @@ std::string empty_because(const model::Snapshot& snapshot, const Totals& totals)
     return fmt::format("all {} blocks allocated in {} were freed again: nothing is kept",
                        format_count(totals.total_count), span);
   }
-  uint64_t hits = 0;
+  std::optional<uint64_t> hits = 0;
   uint64_t probes = 0;
   for (const model::Target& target : snapshot.targets) {
     for (const model::AllocatorUse& use : target.allocators) {
-      hits += use.hits;
+      hits = model::sum_if_known(hits, use.hits);
       probes += use.probes;
     }
   }
@@ -263,9 +263,10 @@ std::string empty_because(const model::Snapshot& snapshot, const Totals& totals)
     return fmt::format("no allocation in {}, only {} frees of blocks older than the trace", span,
                        format_count(totals.unmatched_frees));
   }
+  if (!hits) return fmt::format("no allocation in {}", span);
   return fmt::format(
       "no allocation in {}, though the probes were hit {} times: see losses and notes", span,
-      format_count(hits));
+      format_count(*hits));
 }
 
 std::string shell_word(std::string_view text) {

@@ -38,7 +38,7 @@ Json target_json(const model::Target& target) {
     allocators.push_back({{"name", use.name},
                           {"module", use.module},
                           {"probes", use.probes},
-                          {"hits", use.hits}});
+                          {"hits", or_null(use.hits)}});
   }
   return {{"pid", target.pid.value},
           {"comm", target.comm},

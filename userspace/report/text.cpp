@@ -45,8 +45,9 @@ std::string exactness(const Mode& mode) {
 std::string target_line(const model::Target& target) {
   std::string text = target_name(target) + ":";
   for (const model::AllocatorUse& use : target.allocators) {
-    text += fmt::format(" {} {} probe{}, {} hit{};", printable(use.name), use.probes,
-                        plural(use.probes), count_text(use.hits), plural(use.hits));
+    text += fmt::format(" {} {} probe{}", printable(use.name), use.probes, plural(use.probes));
+    if (use.hits) text += fmt::format(", {} hit{}", count_text(*use.hits), plural(*use.hits));
+    text += ";";
   }
   if (target.allocators.empty()) text += " no known allocator;";
   const auto size = [](const std::optional<uint64_t>& bytes) {

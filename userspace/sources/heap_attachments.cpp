@@ -47,38 +47,51 @@ struct HeapAttachments::Points {
 
 Status HeapAttachments::attach(const model::ProcessImage& image, model::Generation generation,
                                bool counting) {
-  auto plan = plan_heap_probes(image, choice_, finder_);
+  const auto plan = plan_for(image);
   if (!plan) return std::unexpected(plan.error());
-  if (auto attached = attach_new(image, *plan); !attached) {
-    return std::unexpected(attached.error());
-  }
+  const auto attached = attach_new(image, *plan);
+  if (!attached) return std::unexpected(attached.error());
+  if (*attached > 0 && counting) ++late_probes_;
   note_coverage(*plan);
-  note_addresses(image, generation);
   note_files(image, generation);
-  if (counting) ++late_probes_;
+  note_addresses(image, generation);
   return {};
 }
 
-Status HeapAttachments::follow(const model::ProcessImage& image, const GenerationState& state) {
-  auto plan = plan_heap_probes(image, choice_, finder_);
-  if (!plan) return std::unexpected(plan.error());
-  end_shares(image.pid);
-  // Lost ones come to life again beside new ones at the same place, and would count everything
-  // twice.
-  if (state.probes_lost) keeper_.detach(take_links(image.pid));
-  const auto attached = attach_new(image, *plan);
-  if (!attached) return std::unexpected(attached.error());
-  if (*attached > 0) ++late_probes_;
-  note_coverage(*plan);
-  note_addresses(image, state.generation);
-  note_files(image, state.generation);
-  return {};
+Status HeapAttachments::follow(const model::ProcessImage& image, const GenerationState& state,
+                               bool counting) {
+  if (reach_ == Reach::kSelected) {
+    end_shares(image.pid);
+    // Lost ones come to life again beside new ones at the same place, and would count everything
+    // twice.
+    if (state.probes_lost) keeper_.detach(take_links(image.pid));
+  }
+  return attach(image, state.generation, counting);
+}
+
+// A file that was looked into for another process needs no second look where its probes serve all.
+FileFilter HeapAttachments::not_looked_into() const {
+  if (reach_ == Reach::kSelected) return nullptr;
+  return
+      [this](const model::Mapping& mapping) { return !known_to_everybody_.contains(mapping.file); };
+}
+
+bool HeapAttachments::is_served(const model::ProcessImage& image) const {
+  return std::ranges::any_of(image.mappings, [&](const model::Mapping& mapping) {
+    return mapping.executable && has_probes(kEverybody, mapping.file);
+  });
+}
+
+Result<HeapProbePlan> HeapAttachments::plan_for(const model::ProcessImage& image) {
+  if (reach_ == Reach::kSelected || !is_served(image))
+    return plan_heap_probes(image, choice_, finder_);
+  return plan_files(image, choice_, finder_, not_looked_into());
 }
 
 void HeapAttachments::find_candidates() {
   for (const Collected::Use& use : read_uses()) {
-    const bool hit = std::ranges::any_of(use.allocators,
-                                         [](const auto& allocator) { return allocator.hits > 0; });
+    const bool hit = std::ranges::any_of(
+        use.allocators, [](const auto& allocator) { return allocator.hits.value_or(1) > 0; });
     const auto image = images_.find(use.generation);
     if (hit || image == images_.end()) continue;
     candidates_[use.generation] = guess_allocators_of(image->second);
@@ -89,7 +102,9 @@ void HeapAttachments::note_files(const model::ProcessImage& image, model::Genera
   images_[generation] = image;
   std::set<model::FileId>& files = looked_into_[generation];
   for (const model::Mapping& mapping : image.mappings) {
-    if (mapping.executable && mapping.file.inode != 0) files.insert(mapping.file);
+    if (!mapping.executable || mapping.file.inode == 0) continue;
+    files.insert(mapping.file);
+    if (reach_ == Reach::kMachine) known_to_everybody_.insert(mapping.file);
   }
 }
 
@@ -101,15 +116,18 @@ void HeapAttachments::learn(const model::ProcessImage& image, model::Generation 
     return mapping.executable && mapping.file.inode != 0 && !before.contains(mapping.file);
   };
   if (std::ranges::none_of(image.mappings, is_new)) return;
+  const auto plan = plan_files(image, choice_, finder_,
+                               [&, unknown = not_looked_into()](const model::Mapping& mapping) {
+                                 return is_new(mapping) && (!unknown || unknown(mapping));
+                               });
   note_files(image, generation);
-  const auto plan = plan_files(image, choice_, finder_, is_new);
   const auto attached = plan ? attach_new(image, *plan) : std::unexpected(plan.error());
   if (!attached) {
     add_coverage({fmt::format("libraries loaded later by process {}", image.pid.value),
                   model::HookState::kMissing, attached.error().text});
     return;
   }
-  if (plan->files.empty()) return;
+  if (plan->files.empty() && reach_ == Reach::kSelected) return;
   if (*attached > 0 && counting) ++late_probes_;
   note_coverage(*plan);
   note_addresses(image, generation);
@@ -127,6 +145,8 @@ void HeapAttachments::end_shares(model::Pid pid) {
 
 // A process of this pid that came since has probes of its own, and a generation behind this one.
 void HeapAttachments::release(const GenerationState& state) {
+  forget(state.generation);
+  if (reach_ == Reach::kMachine) return;
   const bool is_newest = std::ranges::all_of(shares_, [&](const auto& entry) {
     const auto& [generation, shares] = entry;
     return generation <= state.generation || shares.empty() ||
@@ -135,6 +155,15 @@ void HeapAttachments::release(const GenerationState& state) {
   if (!is_newest) return;
   end_shares(state.pid);
   keeper_.detach_later(take_links(state.pid));
+}
+
+// Its room in the tables is another one's.
+void HeapAttachments::forget(model::Generation generation) {
+  if (reach_ == Reach::kSelected) return;
+  images_.erase(generation);
+  looked_into_.erase(generation);
+  for (const Share& share : shares_[generation])
+    bpfrt::erase(maps_.allocator_text, tm_text_key{generation.value, share.probe});
 }
 
 void HeapAttachments::detach() {
@@ -175,13 +204,14 @@ Result<uint64_t> HeapAttachments::attach_new(const model::ProcessImage& image,
   Points points;
   const std::size_t before = placed_.size();
   std::vector<bool> wanted;
+  const model::Pid holder = holder_of(image);
   for (const ProbedFile& file : plan.files) {
-    wanted.push_back(!has_probes(image.pid, file.mapping.file));
+    wanted.push_back(!has_probes(holder, file.mapping.file));
   }
-  if (auto placed = place_probes(image.pid, plan, wanted, points); !placed)
+  if (auto placed = place_probes(holder, plan, wanted, points); !placed)
     return std::unexpected(placed.error());
-  place_hooks(image.pid, plan, points);
-  if (auto attached = attach_all(image.pid, points); !attached)
+  place_hooks(holder, plan, points);
+  if (auto attached = attach_all(holder, points); !attached)
     return std::unexpected(attached.error());
   return placed_.size() - before;
 }
@@ -210,13 +240,15 @@ Status HeapAttachments::place_probes(model::Pid pid, const HeapProbePlan& plan,
   return {};
 }
 
-// Exceptions matter only where a function is probed that one may pass.
+// Exceptions matter only where a function is probed that one may pass; in which processes that will
+// be is not known where the probes serve all.
 void HeapAttachments::place_hooks(model::Pid pid, const HeapProbePlan& plan, Points& points) {
   std::set<std::pair<model::Pid, model::FileId>> hooked;
   for (const RuntimeHook& hook : plan.hooks) {
     const std::pair where{pid, plan.files[hook.file].mapping.file};
     const bool throws = hook.function == kMakesException;
-    if (hooked_.contains(where) || (throws && !bare_.contains(pid))) continue;
+    const bool needed = !throws || pid == kEverybody || bare_.contains(pid);
+    if (hooked_.contains(where) || !needed) continue;
     points.inner[{reach(plan, hook.file), throws ? kThrowProgram : kLibraryProgram}].emplace(
         hook.offset.value, 0);
     hooked.insert(where);
@@ -250,7 +282,9 @@ Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd 
   const bpf_program* found =
       bpf_object__find_program_by_name(object_, std::string(program).c_str());
   const auto links = keeper_.attach(found, plan_.uprobes, end, target, points);
-  if (!links) return within(fmt::format("process {}", target.pid), links.error());
+  if (!links && target.pid != kEverybody.value)
+    return within(fmt::format("process {}", target.pid), links.error());
+  if (!links) return std::unexpected(links.error());
   for (const bpfrt::ProbeLink link : *links) {
     links_.push_back({model::Pid{target.pid}, end, link});
   }
@@ -281,7 +315,7 @@ void HeapAttachments::note_addresses(const model::ProcessImage& image,
   std::vector<Share>& shares = shares_[generation];
   for (uint32_t index = 0; index < placed_.size(); ++index) {
     const Placed& probe = placed_[index];
-    if (probe.pid != image.pid || lost_.contains(index)) continue;
+    if (probe.pid != holder_of(image) || lost_.contains(index)) continue;
     if (std::ranges::find(shares, index, &Share::probe) != shares.end()) continue;
     for (const model::Mapping& mapping : image.mappings) {
       const uint64_t start = mapping.start.value;
@@ -317,7 +351,9 @@ std::vector<Collected::Use> HeapAttachments::read_uses() const {
       use.name = allocators()[probe.allocator].name;
       use.module = probe.module;
       ++use.probes;
-      use.hits += share.hits_at_end.value_or(hits_of(share.probe)) - share.hits_before;
+      if (reach_ == Reach::kMachine) continue;
+      use.hits = use.hits.value_or(0) + share.hits_at_end.value_or(hits_of(share.probe)) -
+                 share.hits_before;
     }
     Collected::Use& use = uses.emplace_back();
     use.generation = generation;

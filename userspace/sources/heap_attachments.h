@@ -36,15 +36,22 @@ struct AttachmentMaps {
 class HeapAttachments {
  public:
   HeapAttachments(bpfrt::ProbeKeeper& keeper, bpf_object* object, const AttachmentMaps& maps,
-                  const kernel::HeapPlan& plan, SiteChoice choice)
-      : keeper_(keeper), object_(object), maps_(maps), plan_(plan), choice_(choice) {}
+                  const kernel::HeapPlan& plan, SiteChoice choice, Reach reach)
+      : keeper_(keeper),
+        object_(object),
+        maps_(maps),
+        plan_(plan),
+        choice_(choice),
+        reach_(reach) {}
 
-  // Puts probes on every allocator of the process, or on none. Late if `counting` has begun.
+  // Puts probes on every allocator of the process, or on none. Late if `counting` has begun and
+  // there were none yet.
   [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation,
                               bool counting);
   // After an exec: probes are on the files that had them already, unless they were lost; the others
   // get theirs. Fails while the new image is still being put together: to be tried again then.
-  [[nodiscard]] Status follow(const model::ProcessImage& image, const GenerationState& state);
+  [[nodiscard]] Status follow(const model::ProcessImage& image, const GenerationState& state,
+                              bool counting);
   // A look at the maps of a process that is traced already: allocators that were loaded since get
   // their probes, late. What goes wrong stands in the coverage.
   void learn(const model::ProcessImage& image, model::Generation generation, bool counting);
@@ -52,6 +59,8 @@ class HeapAttachments {
   void find_candidates();
   // The process of this generation has ended: its links go, in the background.
   void release(const GenerationState& state);
+  // The address space is gone, the process may live on.
+  void forget(model::Generation generation);
   // Entries before returns, so that no call is left without its return.
   void detach();
 
@@ -78,6 +87,15 @@ class HeapAttachments {
   };
 
   struct Points;
+  // Where a process's probes are kept: kEverybody has those that are put in for the machine.
+  static constexpr model::Pid kEverybody{0};
+  [[nodiscard]] model::Pid holder_of(const model::ProcessImage& image) const {
+    return reach_ == Reach::kMachine ? kEverybody : image.pid;
+  }
+  // What there is to be attached for this process. An error where it has no allocator.
+  [[nodiscard]] Result<HeapProbePlan> plan_for(const model::ProcessImage& image);
+  [[nodiscard]] FileFilter not_looked_into() const;
+  [[nodiscard]] bool is_served(const model::ProcessImage& image) const;
   // Those of files that have none in this process yet; returns how many were set.
   [[nodiscard]] Result<uint64_t> attach_new(const model::ProcessImage& image,
                                             const HeapProbePlan& plan);
@@ -101,6 +119,7 @@ class HeapAttachments {
   AttachmentMaps maps_;
   kernel::HeapPlan plan_;
   SiteChoice choice_;
+  Reach reach_;
   struct Attached {
     model::Pid pid;
     bpfrt::ProbeEnd end = bpfrt::ProbeEnd::kEntry;
@@ -115,6 +134,7 @@ class HeapAttachments {
   std::set<std::pair<model::Pid, model::FileId>> hooked_;
   std::set<model::Pid> bare_;  // have functions whose return instructions are probed
   std::map<model::Generation, std::set<model::FileId>> looked_into_;
+  std::set<model::FileId> known_to_everybody_;               // looked into on behalf of the machine
   std::map<model::Generation, model::ProcessImage> images_;  // as last seen
   std::map<model::Generation, std::vector<std::string>> candidates_;
   AllocatorFinder finder_;

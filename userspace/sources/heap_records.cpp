@@ -93,6 +93,8 @@ GenerationState to_generation(model::Generation generation, const tm_generation&
   state.generation = generation;
   state.pid = model::Pid{static_cast<int32_t>(record.tgid)};
   state.probes_lost = record.by_thread != 0;
+  state.by_exec = record.by_exec != 0;
+  if (record.parent != 0) state.copy_of = model::Generation{record.parent};
   if (record.life == TM_LIFE_EXECED) state.life = GenerationState::Life::kExeced;
   if (record.life == TM_LIFE_EXITED) {
     state.life = GenerationState::Life::kExited;

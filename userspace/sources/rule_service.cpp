@@ -78,10 +78,7 @@ void RuleService::hear(const tm_rule_key& asked) {
 
 // A rule that can't be written stays pending, and the walk goes along the frame pointer there.
 void RuleService::answer(const tm_rule_key& asked) {
-  // What led nowhere makes room for what may lead somewhere.
-  if (given_ >= max_rules_ / 4 * 3) {
-    drop_rules([](const tm_rule_key&, const tm_rule& rule) { return rule.kind == TM_RULE_NONE; });
-  }
+  if (given_ >= max_rules_ / 4 * 3) make_room();
   const tm_rule rule = unwind_->rule_for(model::Generation{asked.owner}, model::Address{asked.pc});
   if (bpfrt::put(rules_, asked, rule)) ++given_;
 }
@@ -111,8 +108,22 @@ void RuleService::learn(model::Generation owner, const model::ProcessImage& imag
   }
 }
 
+// What led nowhere, and what was of processes that are gone, makes room for what may lead
+// somewhere. The whole table is read for it: where that gains nothing, not again for every address.
+void RuleService::make_room() {
+  if (answers_until_cleaning_ > 0) {
+    --answers_until_cleaning_;
+    return;
+  }
+  answers_until_cleaning_ = max_rules_ / 16;
+  drop_rules([&](const tm_rule_key& key, const tm_rule& rule) {
+    return rule.kind == TM_RULE_NONE || gone_.contains(model::Generation{key.owner});
+  });
+  gone_.clear();
+}
+
 void RuleService::forget(model::Generation owner) {
-  drop_rules([&](const tm_rule_key& key, const tm_rule&) { return key.owner == owner.value; });
+  gone_.insert(owner);
 }
 
 template <typename Condition>

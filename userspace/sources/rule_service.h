@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "bpf/abi/heap.h"
 #include "bpfrt/ring_buffer.h"
@@ -35,6 +36,7 @@ class RuleService {
   [[nodiscard]] Result<Served> serve();
   // As UnwindRules::learn(); requests that had to wait for it are answered.
   void learn(model::Generation owner, const model::ProcessImage& image);
+  // The owner runs no more: its rules go when room is short.
   void forget(model::Generation owner);
   // The stacks that were walked here and not in BPF.
   [[nodiscard]] const RawStacks& raw_stacks() const { return raw_stacks_; }
@@ -46,6 +48,7 @@ class RuleService {
   [[nodiscard]] Status hear_all();
   void hear(const tm_rule_key& asked);
   void answer(const tm_rule_key& asked);
+  void make_room();
   template <typename Condition>
   void drop_rules(Condition condition);
 
@@ -55,6 +58,8 @@ class RuleService {
   std::deque<tm_rule_key> unanswered_;  // for code that came since the maps were read; oldest first
   Served served_ = Served::kAll;
   uint64_t given_ = 0;  // rules in the map, roughly
+  uint32_t answers_until_cleaning_ = 0;
+  std::set<model::Generation> gone_;
   uint64_t replaced_code_ = 0;
   RawStacks raw_stacks_;
   RuleOf rule_of_;

@@ -29,6 +29,12 @@ struct Limits {
 
 enum class SiteChoice { kCheapest, kEntry };
 
+// Whose memory probes are put into.
+enum class Reach {
+  kSelected,  // that of the selected processes: nobody else pays for them
+  kMachine,   // that of every process, now and to come: one probe a place, however many they are
+};
+
 // What a source has to tell of processes that are not traced (yet).
 struct Watch {
   bool children = false;  // of those that are traced or named here
@@ -39,6 +45,7 @@ struct Watch {
 struct Settings {
   Limits limits;
   SiteChoice sites = SiteChoice::kCheapest;
+  Reach reach = Reach::kSelected;  // kMachine selects every process, too
   Watch watch;
 };
 
@@ -53,8 +60,10 @@ struct GenerationState {
   model::Generation generation;
   model::Pid pid;
   Life life = Life::kRunning;
-  std::optional<int> exit_code;  // as a shell says it
-  bool probes_lost = false;      // born by an exec that left the probes behind
+  std::optional<int> exit_code;              // as a shell says it
+  bool probes_lost = false;                  // born by an exec that left the probes behind
+  bool by_exec = false;                      // it began as another program
+  std::optional<model::Generation> copy_of;  // born by fork from this one, with what it has mapped
 };
 
 // What a source saw so far; collect/ makes a Snapshot of it.

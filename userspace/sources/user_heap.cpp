@@ -51,13 +51,16 @@ class UserHeap final : public Source {
                               model::Generation generation) override;
   [[nodiscard]] Status follow(const model::ProcessImage& image,
                               const GenerationState& state) override {
-    return attachments_->follow(image, state);
+    return attachments_->follow(image, state, is_counting());
   }
   void learn(model::Generation generation, const model::ProcessImage& image) override {
     rules_->learn(generation, image);
     attachments_->learn(image, generation, is_counting());
   }
-  void release(const GenerationState& state) override { attachments_->release(state); }
+  void release(const GenerationState& state) override {
+    attachments_->release(state);
+    rules_->forget(state.generation);
+  }
   [[nodiscard]] Status forget(model::Generation generation) override;
   void start_learning() override { skeleton_->bss->gate_state = TM_GATE_LEARNING; }
   [[nodiscard]] std::vector<int> event_fds() const override {
@@ -110,8 +113,10 @@ void UserHeap::size_maps() {
   for (bpf_map* map : {maps.owners, maps.selected, maps.generations}) {
     bpf_map__set_max_entries(map, limits.max_targets);
   }
+  // An entry for each probe of each process.
+  const uint32_t processes_a_probe = settings_.reach == Reach::kMachine ? 8 : 1;
   for (bpf_map* map : {maps.cookies_by_address, maps.allocator_text}) {
-    bpf_map__set_max_entries(map, TM_MAX_PROBES);
+    bpf_map__set_max_entries(map, TM_MAX_PROBES * processes_a_probe);
   }
 }
 
@@ -122,6 +127,7 @@ Status UserHeap::load(Shared& shared) {
   skeleton_->rodata->have_attach_cookie = plan_.cookies == kernel::Cookies::kAttached;
   skeleton_->rodata->tell_children = settings_.watch.children;
   skeleton_->rodata->tell_execs = settings_.watch.execs;
+  skeleton_->rodata->select_all = settings_.reach == Reach::kMachine;
   skeleton_->bss->next_generation = 1;  // 0 is the kernel
   skeleton_->bss->raw_stacks_left = settings_.limits.max_stacks / 2;
   bpf_map__set_autocreate(skeleton_->maps.threads, storage);
@@ -144,9 +150,10 @@ Status UserHeap::load(Shared& shared) {
   auto keeper = bpfrt::ProbeKeeper::start();
   if (!keeper) return std::unexpected(keeper.error());
   keeper_ = std::move(*keeper);
-  attachments_.emplace(*keeper_, skeleton_->obj,
-                       AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits},
-                       plan_, settings_.sites);
+  attachments_.emplace(
+      *keeper_, skeleton_->obj,
+      AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits},
+      plan_, settings_.sites, settings_.reach);
   if (auto watched = watch(); !watched) return watched;
   return attach_life();
 }
@@ -209,6 +216,7 @@ Status UserHeap::forget(model::Generation generation) {
   if (!read) return read;
   for (const tm_block_key& key : gone) bpfrt::erase(skeleton_->maps.blocks, key);
   rules_->forget(generation);
+  attachments_->forget(generation);
   forgotten_.insert(generation);
   return {};
 }
@@ -220,8 +228,11 @@ void UserHeap::stop() {
   life_links_.clear();
 }
 
-// BPF gives numbers too, at exec; the insert decides whose one is.
+// BPF gives numbers too, at exec and where it selects by itself; the insert decides whose one is.
 Result<model::Generation> UserHeap::select(model::Pid pid) {
+  const auto tgid = static_cast<uint32_t>(pid.value);
+  const auto known = bpfrt::get<tm_selected>(skeleton_->maps.selected, tgid);
+  if (known) return model::Generation{known->generation};
   tm_generation born{};
   born.tgid = static_cast<uint32_t>(pid.value);
   born.life = TM_LIFE_RUNNING;
@@ -232,10 +243,13 @@ Result<model::Generation> UserHeap::select(model::Pid pid) {
     if (!is_new) return std::unexpected(is_new.error());
     if (*is_new) break;
   }
-  if (auto put = bpfrt::put(skeleton_->maps.selected, born.tgid, chosen); !put) {
-    return std::unexpected(put.error());
-  }
-  return model::Generation{chosen.generation};
+  const auto is_ours = bpfrt::put_new(skeleton_->maps.selected, tgid, chosen);
+  if (is_ours && *is_ours) return model::Generation{chosen.generation};
+  bpfrt::erase(skeleton_->maps.generations, chosen.generation);
+  if (!is_ours) return std::unexpected(is_ours.error());
+  const auto other = bpfrt::get<tm_selected>(skeleton_->maps.selected, tgid);
+  if (!other) return fail("process {} has ended", pid.value);
+  return model::Generation{other->generation};
 }
 
 Result<std::vector<GenerationState>> UserHeap::generations() const {
