@@ -5,7 +5,7 @@
  * heap_return at the same function's return; or, where an exception may pass the function (the
  * unwinder can't pass a return probe), by heap_leave on its return instructions and heap_throw.
  */
-#include "lib/track.bpf.h"
+#include "lib/sample.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -129,6 +129,22 @@ int heap_free(struct pt_regs *ctx)
 {
 	stay_on_kernel_stack(ctx);
 	return track_free(attach_cookie(ctx), PT_REGS_PARM1(ctx));
+}
+
+/* otel_memory:alloc(void *address, u64 size, u64 weight), a USDT probe */
+SEC("?uprobe")
+int heap_sample(struct pt_regs *ctx)
+{
+	stay_on_kernel_stack(ctx);
+	return track_sample(ctx, attach_cookie(ctx));
+}
+
+/* otel_memory:free(void *address) */
+SEC("?uprobe")
+int heap_sample_free(struct pt_regs *ctx)
+{
+	stay_on_kernel_stack(ctx);
+	return track_sample_free(ctx, attach_cookie(ctx));
 }
 
 /* The return of every allocating shape. */

@@ -163,6 +163,30 @@ struct tm_rule {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_rule) == 16);
 
+/* Where an argument of a USDT probe lies when the probe is hit. */
+enum tm_place {
+	TM_PLACE_CONSTANT = 0, /* it is `value` */
+	TM_PLACE_REGISTER = 1,
+	TM_PLACE_MEMORY = 2, /* at a register plus `value` */
+};
+
+struct tm_usdt_argument {
+	__s64 value;
+	__u16 register_offset; /* in struct pt_regs */
+	__u8 place;	       /* enum tm_place */
+	__u8 size_bytes;
+	__u8 is_signed;
+	__u8 unused[3];
+};
+TM_STATIC_ASSERT(sizeof(struct tm_usdt_argument) == 16);
+
+#define TM_USDT_ARGUMENTS  3
+#define TM_MAX_USDT_PROBES 1024
+struct tm_usdt {
+	struct tm_usdt_argument arguments[TM_USDT_ARGUMENTS];
+};
+TM_STATIC_ASSERT(sizeof(struct tm_usdt) == 48);
+
 /* The key of the attach cookie where the kernel has none: a probe's address in a process. */
 struct tm_probe_address {
 	__u64 pc;

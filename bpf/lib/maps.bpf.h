@@ -126,6 +126,14 @@ struct {
 	__type(value, u32);
 } watched_parents __weak SEC(".maps");
 
+/* The arguments of USDT probes, by the probe's number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TM_MAX_USDT_PROBES);
+	__type(key, u32);
+	__type(value, struct tm_usdt);
+} usdt_arguments __weak SEC(".maps");
+
 /* Attach cookies by probe address, for kernels that have none of their own. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

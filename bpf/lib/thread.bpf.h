@@ -41,6 +41,8 @@ struct thread_state {
 	u64 memptr;
 	u64 old_address;
 	u64 last_deleted; /* by a function that may call another one of them for the same block */
+	u64 last_given;	  /* the newest block that was recorded, and its size */
+	u64 last_given_size;
 	struct tm_block old;
 	struct tm_site_key site;
 	u32 shape;

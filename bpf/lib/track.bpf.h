@@ -108,6 +108,8 @@ static __noinline int record_block(struct thread_state *thread, u64 address, u64
 		return 0;
 	}
 	add_allocation(site, block.size_bytes);
+	thread->last_given = address;
+	thread->last_given_size = block.size_bytes;
 	/* Only now: what is not recorded at all is another loss. */
 	if (thread->stack_lost)
 		count_event(TM_COUNTER_stacks_full, block.size_bytes);
@@ -186,6 +188,38 @@ static __always_inline void find_site(struct thread_state *thread, u64 stack_id,
 		thread->site_lost = 1;
 }
 
+/*
+ * Walks the stack from `start` to its call site. False while the gate is not open: then the walk
+ * was for the rules that it asks for, and nothing is to be counted.
+ */
+static __always_inline bool find_call_site(struct thread_state *thread,
+					   const struct position *start, u32 owner, u16 allocator)
+{
+	u64 stack_id, raw_id = 0;
+
+	thread->walk.at = *start;
+	thread->walk.owner = owner;
+	stack_id = walk_user_stack(thread);
+	if (gate_state != TM_GATE_OPEN)
+		return false;
+	if (thread->walk.guessed)
+		raw_id = hand_over_stack(start, owner);
+	thread->have_old = 0;
+	thread->old_address = 0;
+	thread->site.owner = owner;
+	thread->site.kind = TM_KIND_HEAP;
+	thread->site.allocator = allocator;
+	find_site(thread, raw_id ? raw_id : stack_id, raw_id != 0);
+	return true;
+}
+
+/* The pending call was left without a return. */
+static __always_inline void abandon_call(struct thread_state *thread)
+{
+	count_event(TM_COUNTER_abandoned_calls, thread->size);
+	restore_old_block(thread);
+}
+
 union cookie {
 	u64 raw;
 	struct tm_cookie fields;
@@ -211,7 +245,7 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 	struct position start = {};
 	struct thread_state *thread;
 	u32 owner = current_owner();
-	u64 sp, caller, stack_id, raw_id = 0;
+	u64 sp, caller;
 
 	if (!owner || gate_state == TM_GATE_DRAINING || !known_probe(cookie.fields))
 		return NULL;
@@ -227,31 +261,19 @@ static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_c
 			count_inner_call(thread, sp, caller, size);
 			return NULL;
 		}
-		count_event(TM_COUNTER_abandoned_calls, thread->size);
-		restore_old_block(thread);
+		abandon_call(thread);
 	}
 	start.pc = caller;
 	start.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
 	start.fp = USER_FP(ctx);
-	thread->walk.at = start;
-	thread->walk.owner = owner;
-	stack_id = walk_user_stack(thread);
-	if (gate_state != TM_GATE_OPEN)
+	if (!find_call_site(thread, &start, owner, cookie.fields.allocator))
 		return NULL;
-	if (thread->walk.guessed)
-		raw_id = hand_over_stack(&start, owner);
 	thread->sp = sp;
 	thread->caller = caller;
 	thread->size = size;
 	thread->shape = shape;
 	thread->probe = cookie.fields.probe;
 	thread->bare = cookie.fields.bare;
-	thread->have_old = 0;
-	thread->old_address = 0;
-	thread->site.owner = owner;
-	thread->site.kind = TM_KIND_HEAP;
-	thread->site.allocator = cookie.fields.allocator;
-	find_site(thread, raw_id ? raw_id : stack_id, raw_id != 0);
 	return thread;
 }
 

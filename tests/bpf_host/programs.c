@@ -36,6 +36,7 @@ const struct host_map host_maps[] = {
     MAP(allocator_text),
     MAP(threads_by_tid),
     MAP(watched_parents),
+    MAP(usdt_arguments),
     {"threads", &threads, NUMBER(threads, type), sizeof(*threads.key), sizeof(*threads.value), 0},
     {"rule_requests", &rule_requests, NUMBER(rule_requests, type), 0, 0,
      NUMBER(rule_requests, max_entries)},

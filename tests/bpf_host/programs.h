@@ -42,6 +42,8 @@ int heap_bulk_free(struct pt_regs* context);
 int heap_leave(struct pt_regs* context);
 int heap_throw(struct pt_regs* context);
 int heap_library(struct pt_regs* context);
+int heap_sample(struct pt_regs* context);
+int heap_sample_free(struct pt_regs* context);
 int heap_return(struct pt_regs* context);
 int life_exec(struct bpf_raw_tracepoint_args* context);
 int life_fork(struct bpf_raw_tracepoint_args* context);

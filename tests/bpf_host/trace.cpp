@@ -53,7 +53,7 @@ void Thread::enter(const Function& function, const Arguments& arguments) {
   registers.fp = fp;
   std::ranges::copy(arguments, registers.arguments);
   const tm_cookie cookie{.probe = function.probe,
-                         .allocator = 0,
+                         .allocator = function.allocator,
                          .stack_words = function.stack_words,
                          .valid = function.valid_cookie,
                          .bare = function.bare,

@@ -27,6 +27,7 @@ struct Function {
   uint8_t stack_words = 0;
   bool valid_cookie = true;
   bool bare = false;  // its return instructions are probed in place of its return
+  uint16_t allocator = 0;
 };
 
 inline constexpr Function kMalloc{heap_malloc, 0};

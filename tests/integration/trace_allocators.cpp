@@ -247,6 +247,35 @@ TEST_CASE("trace_allocators_stripped_static_program_is_one_line") {
   CHECK(doctor.out.find("stripped") != std::string::npos);
 }
 
+// OpenTelemetry's contract: the target tells of some allocations, while somebody looks. What malloc
+// gave out is counted once; of the rest each stands for several, and that is said.
+TEST_CASE("trace_allocators_opentelemetry_contract") {
+  if (cannot_trace() || is_missing("otel", "systemtap-sdt-dev")) return;
+  constexpr long kRounds = 300;
+  Target target("otel", {std::to_string(kRounds)});
+  Json ledger;
+  const Outcome outcome = trace_on(target, {}, ledger);
+  INFO("stderr: " << outcome.err);
+  REQUIRE(outcome.exit_code == 0);
+  const Json& report = outcome.report();
+  check_ledger(report, ledger);
+  check_sums_add_up(report);
+  for (const Json& site : report.at("call_sites")) {
+    const bool sampled = names(site, "site_pool", 1);
+    CHECK(site.at("allocator") == (sampled ? "otel_memory" : "glibc"));
+    CHECK(site.at("stack") == "whole");
+    CHECK(site.at("live_bytes_error").get<long>() == kRounds * 4096);
+  }
+  for (const Json& loss : report.at("losses")) {
+    const bool is_it = loss.at("counter") == "sampled_allocations";
+    CHECK(loss.at("count").get<long>() == (is_it ? kRounds : 0));
+  }
+  CHECK(report.at("mode").at("exact") == false);
+  CHECK(report.at("totals").at("unmatched_frees").get<long>() == 0);
+  target.say("quiet");
+  target.expect("quiet");  // its semaphores are as before
+}
+
 // The probes are on a malloc that nobody calls.
 TEST_CASE("trace_allocators_silent_probes_are_told_with_candidates") {
   if (cannot_trace()) return;

@@ -21,10 +21,11 @@ uint64_t as_u64(const void* pointer) {
 Result<std::vector<Link>> attach_multi(const bpf_program* program, ProbeEnd end,
                                        const UprobeTarget& target,
                                        std::span<const UprobePoint> points) {
-  std::vector<uint64_t> offsets, cookies;
+  std::vector<uint64_t> offsets, cookies, semaphores;
   for (const UprobePoint& point : points) {
     offsets.push_back(point.file_offset_bytes);
     cookies.push_back(point.cookie);
+    semaphores.push_back(point.semaphore_offset_bytes);
   }
   UprobeMultiAttr attr{};
   attr.prog_fd = static_cast<uint32_t>(bpf_program__fd(program));
@@ -32,6 +33,7 @@ Result<std::vector<Link>> attach_multi(const bpf_program* program, ProbeEnd end,
   attr.path = as_u64(target.path.c_str());
   attr.offsets = as_u64(offsets.data());
   attr.cookies = as_u64(cookies.data());
+  attr.ref_ctr_offsets = as_u64(semaphores.data());
   attr.count = static_cast<uint32_t>(points.size());
   attr.multi_flags = end == ProbeEnd::kReturn ? kUprobeMultiReturn : 0;
   attr.pid = static_cast<uint32_t>(target.pid);
@@ -53,6 +55,7 @@ Result<std::vector<Link>> attach_perf(const bpf_program* program, ProbeEnd end,
   for (const UprobePoint& point : points) {
     LIBBPF_OPTS(bpf_uprobe_opts, options);
     options.bpf_cookie = point.cookie;
+    options.ref_ctr_offset = point.semaphore_offset_bytes;
     options.retprobe = end == ProbeEnd::kReturn;
     bpf_link* link = bpf_program__attach_uprobe_opts(program, pid, target.path.c_str(),
                                                      point.file_offset_bytes, &options);

@@ -32,6 +32,8 @@ enum class ProbeEnd { kEntry, kReturn };
 struct UprobePoint {
   uint64_t file_offset_bytes = 0;
   uint64_t cookie = 0;  // what bpf_get_attach_cookie() gives the program
+  // Of the counter in the file that tells the program that somebody looks (USDT); 0: none.
+  uint64_t semaphore_offset_bytes = 0;
 };
 
 // The file to put probes on and the one process whose memory they are put into; 0: every process's,

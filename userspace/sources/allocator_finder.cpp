@@ -86,6 +86,8 @@ Result<FileFindings> read_findings(const UniqueFd& file, std::string_view path) 
   if (!functions) return std::unexpected(functions.error());
   findings.functions = std::move(*functions);
   findings.families = find_families(path, findings.functions);
+  // Notes that are damaged are no reason to leave the functions alone.
+  if (auto usdt = elf::read_usdt_probes(*image, kOtelProvider)) findings.usdt = std::move(*usdt);
   return findings;
 }
 

@@ -14,6 +14,7 @@
 
 #include "elf/image.h"
 #include "elf/symbol_table.h"
+#include "elf/usdt.h"
 #include "model/process.h"
 #include "sources/allocators.h"
 #include "support/result.h"
@@ -30,7 +31,8 @@ struct FileFindings {
   std::vector<FoundFamily> families;
   // Of the names that the table has, and of those below.
   elf::SymbolTable functions;
-  bool has_functions = false;  // false: stripped, nothing in it has a name
+  bool has_functions = false;        // false: stripped, nothing in it has a name
+  std::vector<elf::UsdtProbe> usdt;  // of kOtelProvider
 };
 
 // Where the C++ runtime makes an exception, before it allocates memory for it.

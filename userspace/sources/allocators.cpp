@@ -7,24 +7,27 @@ namespace tidemark::sources {
 namespace {
 
 constexpr std::array<ShapeTraits, kCallShapes> kShapes = {{
-    {"heap_malloc", 1, true, false, false},
-    {"heap_malloc", 1, true, false, true},
-    {"heap_calloc", 2, true, false, false},
-    {"heap_calloc", 2, true, false, true},
-    {"heap_realloc", 2, true, false, false},
-    {"heap_realloc", 2, true, false, true},
-    {"heap_reallocf", 2, true, false, false},
-    {"heap_reallocarray", 3, true, false, false},
-    {"heap_memalign", 2, true, false, true},
-    {"heap_posix_memalign", 3, true, false, true},
-    {"heap_resize", 2, true, false, true},
-    {"heap_memalign", 2, true, false, false},
-    {"heap_memalign", 2, true, false, true},
-    {"heap_arena_calloc", 3, true, false, false},
-    {"heap_arena_realloc", 3, true, false, false},
-    {"heap_bulk_free", 1, false, false, false},
-    {"heap_delete", 1, false, true, false},
-    {"heap_free", 1, false, true, false},
+    ShapeTraits{"heap_malloc", 1, true, false, false},
+    ShapeTraits{"heap_malloc", 1, true, false, true},
+    ShapeTraits{"heap_calloc", 2, true, false, false},
+    ShapeTraits{"heap_calloc", 2, true, false, true},
+    ShapeTraits{"heap_realloc", 2, true, false, false},
+    ShapeTraits{"heap_realloc", 2, true, false, true},
+    ShapeTraits{"heap_reallocf", 2, true, false, false},
+    ShapeTraits{"heap_reallocarray", 3, true, false, false},
+    ShapeTraits{"heap_memalign", 2, true, false, true},
+    ShapeTraits{"heap_posix_memalign", 3, true, false, true},
+    ShapeTraits{"heap_resize", 2, true, false, true},
+    ShapeTraits{"heap_memalign", 2, true, false, false},
+    ShapeTraits{"heap_memalign", 2, true, false, true},
+    ShapeTraits{"heap_arena_calloc", 3, true, false, false},
+    ShapeTraits{"heap_arena_realloc", 3, true, false, false},
+    ShapeTraits{"heap_bulk_free", 1, false, false, false},
+    // What these read is said by the probe's note.
+    ShapeTraits{"heap_sample", 0, false, false, false},
+    ShapeTraits{"heap_sample_free", 0, false, false, false},
+    ShapeTraits{"heap_delete", 1, false, true, false},
+    ShapeTraits{"heap_free", 1, false, true, false},
 }};
 
 using Symbols = std::span<const AllocatorSymbol>;
@@ -217,6 +220,8 @@ constexpr std::array<Names, 4> kMuslEvidence = {"__dls3", "__libc_malloc_impl", 
 // glibc's dynamic linker: until 2.31 it exported a malloc that served it before libc was there.
 constexpr std::array<Names, 2> kLoaderLibraries = {"ld-linux*", "ld-2.*.so"};
 constexpr std::array<Names, 1> kAnyEvidence = {"malloc"};
+// No function's name: these are found by their notes.
+constexpr std::array<Names, 1> kOtelEvidence = {"otel_memory:alloc"};
 
 constexpr std::array kAllocators = {
     Allocator{"glibc", kGlibcLibraries, kGlibcEvidence, kGlibcFamilies, glibc_usable},
@@ -227,6 +232,7 @@ constexpr std::array kAllocators = {
     Allocator{"the dynamic linker", kLoaderLibraries, {}, {}},
     // Whatever else defines malloc: C says how it is called.
     Allocator{"other", {}, kAnyEvidence, kOtherFamilies},
+    Allocator{kOtelProvider, {}, kOtelEvidence, {}},
 };
 
 bool matches(std::string_view pattern, std::string_view name) {
@@ -245,6 +251,10 @@ const ShapeTraits& shape_traits(CallShape shape) {
 
 std::span<const Allocator> allocators() {
   return kAllocators;
+}
+
+std::size_t otel_allocator() {
+  return kAllocators.size() - 1;
 }
 
 bool is_library_of(const Allocator& allocator, std::string_view path) {

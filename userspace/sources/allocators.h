@@ -33,6 +33,8 @@ enum class CallShape {
   kArenaCalloc,     // void *f(arena, count, size)
   kArenaRealloc,    // void *f(arena, block, size)
   kBulkFree,        // void f(arena): all of its blocks
+  kSample,          // USDT: (block, size, weight), told of one of several allocations
+  kSampleFree,      // USDT: (block)
   kDelete,          // void f(block, ...): may call another one for the same block
   kFree,            // void f(block); the last one
 };
@@ -79,6 +81,12 @@ struct Allocator {
   std::span<const SymbolFamily> families;  // none: its malloc serves itself only and is left alone
   UsableSize usable = nullptr;             // null: not known
 };
+
+// OpenTelemetry's contract for memory profilers: the provider of the USDT probes `alloc` and
+// `free`.
+inline constexpr std::string_view kOtelProvider = "otel_memory";
+// The index of their row.
+[[nodiscard]] std::size_t otel_allocator();
 
 // The index of a row is the allocator's number in the ABI. Where two rows know one function of a
 // file, it is the first one's.

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sources/heap_attachments.h"
 
+#include <asm/ptrace.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <utility>
 
 #include "bpf/abi/heap.h"
@@ -34,12 +37,44 @@ std::string reach(const HeapProbePlan& plan, std::size_t file) {
   return fmt::format("/proc/{}/fd/{}", ::getpid(), plan.files[file].descriptor.get());
 }
 
+// In struct pt_regs, by DWARF's number of the register.
+uint16_t register_offset(uint32_t number) {
+#if defined(__x86_64__)
+  constexpr std::array<std::size_t, 16> kOffsets = {
+      offsetof(pt_regs, rax), offsetof(pt_regs, rdx), offsetof(pt_regs, rcx),
+      offsetof(pt_regs, rbx), offsetof(pt_regs, rsi), offsetof(pt_regs, rdi),
+      offsetof(pt_regs, rbp), offsetof(pt_regs, rsp), offsetof(pt_regs, r8),
+      offsetof(pt_regs, r9),  offsetof(pt_regs, r10), offsetof(pt_regs, r11),
+      offsetof(pt_regs, r12), offsetof(pt_regs, r13), offsetof(pt_regs, r14),
+      offsetof(pt_regs, r15)};
+  return static_cast<uint16_t>(kOffsets.at(number));
+#else
+  return static_cast<uint16_t>(number * sizeof(uint64_t));
+#endif
+}
+
+tm_usdt_argument to_record(const elf::UsdtArgument& argument) {
+  tm_usdt_argument record{};
+  record.value = argument.value;
+  record.size_bytes = static_cast<uint8_t>(argument.size_bytes);
+  record.is_signed = argument.is_signed ? 1 : 0;
+  using Place = elf::UsdtArgument::Place;
+  if (argument.place == Place::kConstant) return record;
+  record.place = argument.place == Place::kMemory ? TM_PLACE_MEMORY : TM_PLACE_REGISTER;
+  record.register_offset = register_offset(argument.register_number);
+  return record;
+}
+
+void add_point(std::map<uint64_t, bpfrt::UprobePoint>& places, const bpfrt::UprobePoint& point) {
+  places.emplace(point.file_offset_bytes, point);
+}
+
 }  // namespace
 
 // By file and program, so that a uprobe_multi link takes as many as it can; in the order in which
 // they are attached: no call is to begin whose end is not seen.
 struct HeapAttachments::Points {
-  using Places = std::map<uint64_t, uint64_t>;  // offset in the file -> cookie
+  using Places = std::map<uint64_t, bpfrt::UprobePoint>;  // by the offset in the file
   std::map<std::string, Places> returns;
   std::map<std::pair<std::string, std::string_view>, Places> inner;
   std::map<std::pair<std::string, std::string_view>, Places> entries;
@@ -228,16 +263,28 @@ Status HeapAttachments::place_probes(model::Pid pid, const HeapProbePlan& plan,
     const ShapeTraits& traits = shape_traits(probe.symbol.shape);
     const std::string path = reach(plan, probe.file);
     const uint64_t cookie = encode_cookie(static_cast<uint16_t>(placed_.size()), probe);
-    points.entries[{path, traits.program}].emplace(probe.offset.value, carried ? cookie : 0);
+    const uint64_t semaphore = probe.semaphore ? probe.semaphore->value : 0;
+    add_point(points.entries[{path, traits.program}],
+              {probe.offset.value, carried ? cookie : 0, semaphore});
     if (traits.allocates && probe.leaves.empty())
-      points.returns[path].emplace(probe.offset.value, 0);
+      add_point(points.returns[path], {probe.offset.value});
     for (const elf::FileOffset leave : probe.leaves)
-      points.inner[{path, kLeaveProgram}].emplace(leave.value, 0);
+      add_point(points.inner[{path, kLeaveProgram}], {leave.value});
+    if (auto noted = note_arguments(probe); !noted) return noted;
     if (!probe.leaves.empty()) bare_.insert(pid);
     placed_.push_back(
         {pid, file.mapping.file, probe.allocator, file.module, probe.offset.value, cookie});
   }
   return {};
+}
+
+// Of the probe that is the next to be placed.
+Status HeapAttachments::note_arguments(const HeapProbe& probe) {
+  if (probe.arguments.empty()) return {};
+  tm_usdt record{};
+  for (std::size_t at = 0; at < probe.arguments.size(); ++at)
+    record.arguments[at] = to_record(probe.arguments[at]);
+  return bpfrt::put(maps_.usdt_arguments, static_cast<uint32_t>(placed_.size()), record);
 }
 
 // Exceptions matter only where a function is probed that one may pass; in which processes that will
@@ -249,8 +296,8 @@ void HeapAttachments::place_hooks(model::Pid pid, const HeapProbePlan& plan, Poi
     const bool throws = hook.function == kMakesException;
     const bool needed = !throws || pid == kEverybody || bare_.contains(pid);
     if (hooked_.contains(where) || !needed) continue;
-    points.inner[{reach(plan, hook.file), throws ? kThrowProgram : kLibraryProgram}].emplace(
-        hook.offset.value, 0);
+    add_point(points.inner[{reach(plan, hook.file), throws ? kThrowProgram : kLibraryProgram}],
+              {hook.offset.value});
     hooked.insert(where);
   }
   hooked_.merge(hooked);
@@ -260,7 +307,7 @@ Status HeapAttachments::attach_all(model::Pid pid, const Points& points) {
   const auto attach = [&](const std::string& path, std::string_view program, bpfrt::ProbeEnd end,
                           const Points::Places& places) {
     std::vector<bpfrt::UprobePoint> list;
-    for (const auto& [offset, cookie] : places) list.push_back({offset, cookie});
+    for (const auto& [offset, point] : places) list.push_back(point);
     return attach_points(program, end, {path, pid.value}, list);
   };
   for (const auto& [path, places] : points.returns) {

@@ -31,6 +31,7 @@ struct AttachmentMaps {
   const bpf_map* cookies_by_address = nullptr;
   const bpf_map* allocator_text = nullptr;
   const bpf_map* hits = nullptr;
+  const bpf_map* usdt_arguments = nullptr;
 };
 
 class HeapAttachments {
@@ -101,6 +102,7 @@ class HeapAttachments {
                                             const HeapProbePlan& plan);
   [[nodiscard]] Status place_probes(model::Pid pid, const HeapProbePlan& plan,
                                     const std::vector<bool>& wanted, Points& points);
+  [[nodiscard]] Status note_arguments(const HeapProbe& probe);
   void place_hooks(model::Pid pid, const HeapProbePlan& plan, Points& points);
   [[nodiscard]] Status attach_all(model::Pid pid, const Points& points);
   void end_shares(model::Pid pid);

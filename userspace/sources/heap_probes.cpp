@@ -48,6 +48,7 @@ class FilePlanner {
 
   void run() {
     for (const FoundFamily& found : findings_.families) plan_family(found);
+    for (const elf::UsdtProbe& usdt : findings_.usdt) plan_usdt(usdt);
     for (const std::string_view hook : {kMakesException, kLibrariesChanged}) plan_hook(hook);
   }
 
@@ -130,6 +131,29 @@ class FilePlanner {
     return {};
   }
 
+  // A place that the program's author marked; there may be several of a name.
+  void plan_usdt(const elf::UsdtProbe& usdt) {
+    const bool allocates = usdt.name == "alloc";
+    if (!allocates && usdt.name != "free") return;
+    HeapProbe probe;
+    probe.allocator = otel_allocator();
+    probe.symbol = {allocates ? "alloc" : "free",
+                    allocates ? CallShape::kSample : CallShape::kSampleFree, Need::kIfThere};
+    probe.function = usdt.name;
+    probe.file = file_;
+    probe.offset = usdt.offset;
+    probe.site.verdict = "a USDT probe";
+    probe.semaphore = usdt.semaphore;
+    const auto arguments = elf::parse_usdt_arguments(usdt.arguments);
+    if (!arguments || arguments->size() != (allocates ? 3 : 1)) {
+      return leave_out(
+          probe, model::HookState::kOff,
+          fmt::format("its arguments are '{}', which tidemark cannot read", usdt.arguments));
+    }
+    probe.arguments = *arguments;
+    plan_.probes.push_back(std::move(probe));
+  }
+
   void plan_hook(std::string_view name) {
     const auto definitions = findings_.functions.find(name);
     if (definitions.empty()) return;
@@ -151,7 +175,8 @@ class FilePlanner {
 };
 
 bool matters(const FileFindings& findings) {
-  return !findings.families.empty() || !findings.functions.find(kMakesException).empty() ||
+  return !findings.families.empty() || !findings.usdt.empty() ||
+         !findings.functions.find(kMakesException).empty() ||
          !findings.functions.find(kLibrariesChanged).empty();
 }
 

@@ -12,6 +12,7 @@
 
 #include "elf/address.h"
 #include "elf/probe_site.h"
+#include "elf/usdt.h"
 #include "model/process.h"
 #include "model/snapshot.h"
 #include "sources/allocator_finder.h"
@@ -32,6 +33,9 @@ struct HeapProbe {
   // The return instructions of a function that an exception may pass; such a one has no return
   // probe. Empty for all others.
   std::vector<elf::FileOffset> leaves;
+  // Where a USDT probe's arguments lie, and its semaphore; empty for functions.
+  std::vector<elf::UsdtArgument> arguments;
+  std::optional<elf::FileOffset> semaphore;
   // Another function of the same address and way to be called, or one that this is only a jump to:
   // one probe serves both.
   std::string shared_with;

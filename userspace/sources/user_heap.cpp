@@ -152,7 +152,7 @@ Status UserHeap::load(Shared& shared) {
   keeper_ = std::move(*keeper);
   attachments_.emplace(
       *keeper_, skeleton_->obj,
-      AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits},
+      AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits, maps.usdt_arguments},
       plan_, settings_.sites, settings_.reach);
   if (auto watched = watch(); !watched) return watched;
   return attach_life();
