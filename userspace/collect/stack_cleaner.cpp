@@ -124,6 +124,12 @@ void complete_guessed(std::vector<model::CallSite>& call_sites,
     if (stack->end == model::StackEnd::kBottom) whole[group_of(site, *stack)].push_back(stack);
   }
   if (!any_guessed) return;
+  // In the order of their frames, those that begin alike stand side by side: a compiler has tens of
+  // thousands of stacks below one function.
+  const auto frames_of = [](const model::Stack* stack) -> const std::vector<model::Address>& {
+    return stack->frames;
+  };
+  for (auto& [group, candidates] : whole) std::ranges::sort(candidates, {}, frames_of);
   for (model::CallSite& site : call_sites) {
     const model::Stack* stack = stack_of(site);
     if (stack == nullptr || !stack->guessed || stack->frames.empty()) continue;
@@ -133,12 +139,12 @@ void complete_guessed(std::vector<model::CallSite>& call_sites,
              std::ranges::equal(stack->frames,
                                 std::span(other->frames).first(stack->frames.size()));
     };
-    const auto first = std::ranges::find_if(candidates, begins_alike);
-    if (first == candidates.end()) continue;
-    const bool only = std::none_of(first + 1, candidates.end(), [&](const model::Stack* other) {
-      return begins_alike(other) && other->id != (*first)->id;
+    const auto first = std::ranges::lower_bound(candidates, stack->frames, {}, frames_of);
+    if (first == candidates.end() || !begins_alike(*first)) continue;
+    const auto second = std::find_if(first + 1, candidates.end(), [&](const model::Stack* other) {
+      return other->id != (*first)->id;
     });
-    if (only) site.stack = (*first)->id;
+    if (second == candidates.end() || !begins_alike(*second)) site.stack = (*first)->id;
   }
   call_sites = merged(std::move(call_sites));
 }
