@@ -15,13 +15,15 @@ namespace {
 
 using Sites = std::vector<const CallSite*>;
 
-// Slab call sites that keep growing, most blocks first.
+// Slab call sites that keep what they allocate, most blocks first.
 Sites growing_sites(const KernelSnapshot& snapshot, const KernelPolicy& policy) {
   Sites sites;
   for (const CallSite& site : snapshot.trace.call_sites) {
     if (site.kind != Kind::kSlab || site.live_count() < policy.least_objects) continue;
     const SiteShape shape = shape_of(site, policy.sites);
-    if (shape == SiteShape::kGrowing || shape == SiteShape::kBurst) sites.push_back(&site);
+    // Uneven too: on a busy machine a leak comes in bursts, and that counts agree says enough.
+    if (shape == SiteShape::kGrowing || shape == SiteShape::kBurst || shape == SiteShape::kUneven)
+      sites.push_back(&site);
   }
   std::ranges::stable_sort(sites, std::greater{},
                            [](const CallSite* site) { return site->live_count(); });
