@@ -84,12 +84,11 @@ Status HeapAttachments::attach(const model::ProcessImage& image, model::Generati
                                bool counting) {
   const auto plan = plan_for(image);
   if (!plan) return std::unexpected(plan.error());
-  const auto attached = attach_new(image, *plan);
+  const auto attached = attach_new(image, generation, *plan);
   if (!attached) return std::unexpected(attached.error());
   if (*attached > 0 && counting) ++late_probes_;
   note_coverage(*plan);
   note_files(image, generation);
-  note_addresses(image, generation);
   return {};
 }
 
@@ -156,7 +155,7 @@ void HeapAttachments::learn(const model::ProcessImage& image, model::Generation 
                                  return is_new(mapping) && (!unknown || unknown(mapping));
                                });
   note_files(image, generation);
-  const auto attached = plan ? attach_new(image, *plan) : std::unexpected(plan.error());
+  const auto attached = plan ? attach_new(image, generation, *plan) : std::unexpected(plan.error());
   if (!attached) {
     add_coverage({fmt::format("libraries loaded later by process {}", image.pid.value),
                   model::HookState::kMissing, attached.error().text});
@@ -165,7 +164,6 @@ void HeapAttachments::learn(const model::ProcessImage& image, model::Generation 
   if (plan->files.empty() && reach_ == Reach::kSelected) return;
   if (*attached > 0 && counting) ++late_probes_;
   note_coverage(*plan);
-  note_addresses(image, generation);
 }
 
 // What comes to be counted by the probes of this process is another generation's from here on.
@@ -234,7 +232,10 @@ bool HeapAttachments::has_probes(model::Pid pid, const model::FileId& file) cons
   return false;
 }
 
+// A busy process calls its allocator as soon as the probes are there: what BPF is to know of it
+// goes before them.
 Result<uint64_t> HeapAttachments::attach_new(const model::ProcessImage& image,
+                                             model::Generation generation,
                                              const HeapProbePlan& plan) {
   Points points;
   const std::size_t before = placed_.size();
@@ -245,6 +246,7 @@ Result<uint64_t> HeapAttachments::attach_new(const model::ProcessImage& image,
   }
   if (auto placed = place_probes(holder, plan, wanted, points); !placed)
     return std::unexpected(placed.error());
+  note_addresses(image, generation);
   place_hooks(holder, plan, points);
   if (auto attached = attach_all(holder, points); !attached)
     return std::unexpected(attached.error());

@@ -99,6 +99,7 @@ class HeapAttachments {
   [[nodiscard]] bool is_served(const model::ProcessImage& image) const;
   // Those of files that have none in this process yet; returns how many were set.
   [[nodiscard]] Result<uint64_t> attach_new(const model::ProcessImage& image,
+                                            model::Generation generation,
                                             const HeapProbePlan& plan);
   [[nodiscard]] Status place_probes(model::Pid pid, const HeapProbePlan& plan,
                                     const std::vector<bool>& wanted, Points& points);
