@@ -136,3 +136,20 @@ TEST_CASE("kernel verdicts: a growing call site is one of its kind of memory") {
   CHECK(findings[0].area == "slab");
   CHECK(findings[0].severity == Severity::kSuspect);
 }
+
+TEST_CASE("kernel verdicts: nobody is a suspect where the cache's frees are not seen") {
+  auto snapshot = snapshot_of({leak("a", 1, 4000), leak("b", 2, 3000)});
+  Reconciled row;
+  row.cache = "a";
+  row.gained_live_count = 4000;
+  row.gained_kernel_count = 1500;
+  snapshot.reconcile = {row};
+  const auto findings = analyse_kernel(snapshot, {});
+  REQUIRE(findings.size() == 2);
+  CHECK(findings[0].site->place.cache == "b");
+  CHECK(findings[0].severity == Severity::kSuspect);
+  CHECK(findings[1].severity == Severity::kInfo);
+  CHECK(findings[1].evidence.find("2,500 less") != std::string::npos);
+  snapshot.reconcile[0].gained_kernel_count = 3900;
+  CHECK(analyse_kernel(snapshot, {})[1].severity == Severity::kSuspect);
+}

@@ -53,11 +53,26 @@ TEST_CASE("json: all fields of the contract are there, in its order") {
   CHECK(keys_of(document["explains"]) ==
         Keys{"tracked_growth_bytes", "rss_anon_growth_bytes", "ratio"});
   CHECK(keys_of(document["verdicts"][0]) == Keys{"severity", "area", "what", "evidence", "next"});
-  CHECK(keys_of(document["call_sites"][0]) ==
-        Keys{"kind", "pid", "comm", "live_bytes", "live_usable_bytes", "live_count",
-             "live_bytes_error", "total_bytes", "total_count", "oldest_age_ns", "youngest_age_ns",
-             "allocator", "purpose", "resident_bytes", "cache", "aliases", "order", "gfp_flags", "stack",
-             "frames"});
+  CHECK(keys_of(document["call_sites"][0]) == Keys{"kind",
+                                                   "pid",
+                                                   "comm",
+                                                   "live_bytes",
+                                                   "live_usable_bytes",
+                                                   "live_count",
+                                                   "live_bytes_error",
+                                                   "total_bytes",
+                                                   "total_count",
+                                                   "oldest_age_ns",
+                                                   "youngest_age_ns",
+                                                   "allocator",
+                                                   "purpose",
+                                                   "resident_bytes",
+                                                   "cache",
+                                                   "aliases",
+                                                   "order",
+                                                   "gfp_flags",
+                                                   "stack",
+                                                   "frames"});
   CHECK(keys_of(document["call_sites"][0]["frames"][0]) ==
         Keys{"address", "module", "build_id", "offset", "function", "function_offset", "file",
              "line", "inlined"});

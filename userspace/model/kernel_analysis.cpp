@@ -53,6 +53,21 @@ Finding together(const Sites& group) {
           .site = key_of(*group.front())};
 }
 
+// Where frees of the cache go unseen, what only looks kept may be free.
+void doubt(Finding& finding, const KernelSnapshot& snapshot, const KernelPolicy& policy) {
+  if (!finding.site || finding.site->kind != Kind::kSlab) return;
+  const auto row = std::ranges::find_if(snapshot.reconcile, [&](const Reconciled& reconciled) {
+    return reconciled.kind == Kind::kSlab && reconciled.cache == finding.site->place.cache;
+  });
+  const auto site = std::ranges::find(snapshot.trace.call_sites, *finding.site, key_of);
+  if (row == snapshot.reconcile.end() || site == snapshot.trace.call_sites.end()) return;
+  const auto too_many = static_cast<double>(-row->unseen().value_or(0));
+  if (too_many < policy.most_unseen * static_cast<double>(site->live_count())) return;
+  finding.severity = Severity::kInfo;
+  finding.evidence += fmt::format("; of {} the kernel has {} less than we count: these may be free",
+                                  row->cache, format_count(static_cast<uint64_t>(too_many)));
+}
+
 }  // namespace
 
 std::vector<Finding> analyse_kernel(const KernelSnapshot& snapshot, const KernelPolicy& policy) {
@@ -73,7 +88,9 @@ std::vector<Finding> analyse_kernel(const KernelSnapshot& snapshot, const Kernel
     first = end;
   }
   auto of_sites = analyse(snapshot.trace, policy.sites);
+  for (Finding& finding : of_sites) doubt(finding, snapshot, policy);
   std::ranges::move(of_sites, std::back_inserter(findings));
+  std::ranges::stable_sort(findings, std::greater{}, &Finding::severity);
   return findings;
 }
 

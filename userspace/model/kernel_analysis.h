@@ -17,6 +17,9 @@ struct KernelPolicy {
   // Call sites whose live counts are the same to this share are one graph of objects.
   double spread = 0.001;
   uint64_t least_objects = 1000;  // below it, equal counts are chance
+  // A call site is no suspect where frees of its cache went unseen, as many as this share of what
+  // it seems to keep (Reconciled::unseen).
+  double most_unseen = 0.5;
 };
 
 // Suspects first.
