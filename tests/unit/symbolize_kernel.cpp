@@ -68,7 +68,8 @@ TEST_CASE("kernel symbols: what lies nowhere has no name and no module") {
 TEST_CASE("kernel symbols: a module that was unloaded keeps its names, a new one gets them") {
   KernelSymbolizer symbolizer(symbols(kText));
   symbolizer.learn(
-      symbols("ffffffff81000110 t helper\nffffffffc0009000 t other_function\t[other]\n"));
+      symbols("ffffffff81000110 t helper\nffffffffc0000f00 t bpf_prog_in_front\t[bpf]\n"
+              "ffffffffc0009000 t other_function\t[other]\n"));
   CHECK(frame(symbolizer, 0xffffffffc0001085).function == "leak_by_skb");
   CHECK(frame(symbolizer, 0xffffffffc0009005).module == "[other]");
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <ranges>
 #include <string_view>
 #include <utility>
@@ -69,14 +70,18 @@ std::vector<model::Frame> KernelSymbolizer::frames(
     frame.offset = address.value;
     // The call is in front of where it returns to.
     const model::Address call{address.value - 1};
+    // Where a module is gone, the newest list has whatever lies in front of it: the nearest is
+    // right.
+    std::optional<KernelFunction> nearest;
     for (const KernelSymbols& table : tables_ | std::views::reverse) {
       const auto function = table.find(call);
-      if (!function) continue;
+      if (function && (!nearest || function->offset < nearest->offset)) nearest = function;
+    }
+    if (nearest) {
       frame.module =
-          function->module.empty() ? "[kernel]" : "[" + std::string(function->module) + "]";
-      frame.function = std::string(function->name);
-      frame.function_offset = function->offset;
-      break;
+          nearest->module.empty() ? "[kernel]" : "[" + std::string(nearest->module) + "]";
+      frame.function = std::string(nearest->name);
+      frame.function_offset = nearest->offset;
     }
     frames.push_back(std::move(frame));
   }
