@@ -1,20 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Keeps one perf event of a task open for as long as the guest lives. The kernel patches the code
-// of its scheduler whenever the first such event comes and the last one goes, which every start of
-// tidemark would do; and qemu's emulation with several threads now and then lets a CPU run into the
-// patch: "Oops: int3" in __schedule(), seen on 6.12. A real processor does not.
+// Keeps one perf event of a task, and two programs at each tracepoint of system calls, for as long
+// as the guest lives. The kernel patches its own code whenever the first of these comes and the
+// last one goes (and for a tracepoint at the second one, too), which every start of tidemark would
+// do; and qemu's emulation with several threads now and then lets a CPU run into the patch: "Oops:
+// int3" in __schedule(), seen on 6.12, and in trace_syscall_exit() on 7.2. A real processor does
+// not.
+#include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int main(void) {
+static int hold_perf_event(void) {
   struct perf_event_attr attr;
   memset(&attr, 0, sizeof(attr));
   attr.size = sizeof(attr);
   attr.type = PERF_TYPE_SOFTWARE;
   attr.config = PERF_COUNT_SW_DUMMY;
-  if (syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC) < 0) return 1;
+  return syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC) >= 0;
+}
+
+// A program that does nothing; each is a new one, since a tracepoint takes the same one only once.
+static int hold_tracepoint(const char* name) {
+  const struct bpf_insn nothing[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+                                     {.code = BPF_JMP | BPF_EXIT}};
+  union bpf_attr attr;
+  memset(&attr, 0, sizeof(attr));
+  attr.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT;
+  attr.insns = (unsigned long)nothing;
+  attr.insn_cnt = sizeof(nothing) / sizeof(nothing[0]);
+  attr.license = (unsigned long)"GPL";
+  const long program = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+  if (program < 0) return 0;
+  memset(&attr, 0, sizeof(attr));
+  attr.raw_tracepoint.name = (unsigned long)name;
+  attr.raw_tracepoint.prog_fd = (unsigned)program;
+  return syscall(SYS_bpf, BPF_RAW_TRACEPOINT_OPEN, &attr, sizeof(attr)) >= 0;
+}
+
+int main(void) {
+  if (!hold_perf_event()) return 1;
+  for (int i = 0; i < 2; ++i) {
+    if (!hold_tracepoint("sys_enter") || !hold_tracepoint("sys_exit")) return 1;
+  }
   for (;;) pause();
 }
