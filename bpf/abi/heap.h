@@ -12,11 +12,7 @@
 
 #include <linux/types.h>
 
-#ifdef __cplusplus
-#define TM_STATIC_ASSERT(condition) static_assert(condition)
-#else
-#define TM_STATIC_ASSERT(condition) _Static_assert(condition, #condition)
-#endif
+#include "count.h"
 
 /* Frames kept of a stack, innermost first. */
 #define TM_STACK_DEPTH 127
@@ -104,12 +100,6 @@ struct tm_raw_stack {
 	__u8 bytes[TM_RAW_STACK_BYTES];
 };
 TM_STATIC_ASSERT(sizeof(struct tm_raw_stack) == 40 + TM_RAW_STACK_BYTES);
-
-struct tm_count {
-	__u64 count;
-	__u64 bytes;
-};
-TM_STATIC_ASSERT(sizeof(struct tm_count) == 16);
 
 /*
  * The attach cookie of an entry probe. stack_words: how many 8-byte words lie between the stack

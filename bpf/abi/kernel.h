@@ -15,11 +15,7 @@
 
 #include <linux/types.h>
 
-#ifdef __cplusplus
-#define TM_KERNEL_ASSERT(condition) static_assert(condition)
-#else
-#define TM_KERNEL_ASSERT(condition) _Static_assert(condition, #condition)
-#endif
+#include "count.h"
 
 /* Frames kept of a kernel stack, innermost first; the hook's own come first. */
 #define TM_KERNEL_FRAMES 24
@@ -50,7 +46,7 @@ struct tm_kernel_place {
 	__u16 kind;	 /* enum tm_kernel_kind */
 	__u16 order;	 /* of pages */
 };
-TM_KERNEL_ASSERT(sizeof(struct tm_kernel_place) == 24);
+TM_STATIC_ASSERT(sizeof(struct tm_kernel_place) == 24);
 
 /* live = total - freed. In this order: a copy made while they change has freed <= total. */
 struct tm_kernel_site {
@@ -62,7 +58,7 @@ struct tm_kernel_site {
 	__u64 stack_id;
 	struct tm_kernel_place place;
 };
-TM_KERNEL_ASSERT(sizeof(struct tm_kernel_site) == 72);
+TM_STATIC_ASSERT(sizeof(struct tm_kernel_site) == 72);
 
 struct tm_kernel_block {
 	__u64 birth_ns;
@@ -73,14 +69,14 @@ struct tm_kernel_block {
 	__u32 tid;
 	__u32 order;
 };
-TM_KERNEL_ASSERT(sizeof(struct tm_kernel_block) == 40);
+TM_STATIC_ASSERT(sizeof(struct tm_kernel_block) == 40);
 
 struct tm_kernel_stack {
 	__u32 depth;
 	__u32 unused;
 	__u64 frames[TM_KERNEL_FRAMES];
 };
-TM_KERNEL_ASSERT(sizeof(struct tm_kernel_stack) == 8 + 8 * TM_KERNEL_FRAMES);
+TM_STATIC_ASSERT(sizeof(struct tm_kernel_stack) == 8 + 8 * TM_KERNEL_FRAMES);
 
 struct tm_kernel_cache {
 	__u32 wanted; /* by --cache */
@@ -90,7 +86,7 @@ struct tm_kernel_cache {
 	__u64 old_frees; /* of objects that are not known */
 	char name[TM_CACHE_NAME];
 };
-TM_KERNEL_ASSERT(sizeof(struct tm_kernel_cache) == 24 + TM_CACHE_NAME);
+TM_STATIC_ASSERT(sizeof(struct tm_kernel_cache) == 24 + TM_CACHE_NAME);
 
 /* Both sides know a wanted cache by this number of its name, which ends in zeroes. */
 static inline __u64 tm_name_number(const char name[TM_CACHE_NAME])
@@ -124,12 +120,7 @@ struct tm_page_verdict {
 	__u32 use;   /* out: enum tm_page_use */
 	__u32 unused;
 };
-TM_KERNEL_ASSERT(sizeof(struct tm_page_verdict) == 24);
-
-struct tm_kernel_count {
-	__u64 count;
-	__u64 bytes;
-};
+TM_STATIC_ASSERT(sizeof(struct tm_page_verdict) == 24);
 
 enum tm_kernel_counter {
 #define TM_KERNEL_COUNTER(name, kind, has_bytes, meaning) TM_KERNEL_##name,

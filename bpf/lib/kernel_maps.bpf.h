@@ -84,13 +84,13 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, TM_KERNEL_COUNTER_SLOTS);
 	__type(key, u32);
-	__type(value, struct tm_kernel_count);
+	__type(value, struct tm_count);
 } counters __weak SEC(".maps");
 
 static __always_inline void count_event(enum tm_kernel_counter counter, u64 bytes)
 {
 	u32 index = counter;
-	struct tm_kernel_count *slot = bpf_map_lookup_elem(&counters, &index);
+	struct tm_count *slot = bpf_map_lookup_elem(&counters, &index);
 
 	if (!slot)
 		return;

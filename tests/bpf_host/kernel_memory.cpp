@@ -179,9 +179,7 @@ class Kernel {
     REQUIRE(all.size() == 1);
     return all[0];
   }
-  [[nodiscard]] tm_kernel_count counter(uint32_t index) {
-    return values<tm_kernel_count>("counters").at(index);
-  }
+  [[nodiscard]] tm_count counter(uint32_t index) { return values<tm_count>("counters").at(index); }
 
  private:
   Machine machine_;

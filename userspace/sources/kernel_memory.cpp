@@ -17,6 +17,7 @@
 #include "bpfrt/map.h"
 #include "bpfrt/skeleton.h"
 #include "kernel_memory.skel.h"
+#include "sources/counters.h"
 #include "sources/growth.h"
 #include "sources/kernel_records.h"
 
@@ -39,28 +40,6 @@ constexpr const char* kLookAtPages = "look_at_pages";
 constexpr uint32_t kPageShare = 2;
 constexpr uint32_t kPercpuShare = 16;
 constexpr uint32_t kVmallocShare = 16;
-
-struct CounterRow {
-  const char* name;
-  model::CounterKind kind;
-  bool has_bytes;
-  const char* meaning;
-};
-
-namespace counter_kind {
-constexpr auto LOSS = model::CounterKind::kLoss;
-constexpr auto NOTE = model::CounterKind::kNote;
-}  // namespace counter_kind
-
-constexpr CounterRow kCounters[] = {
-#define TM_KERNEL_COUNTER(name, kind, has_bytes, meaning) \
-  {#name, counter_kind::kind, has_bytes != 0, meaning},
-#include "bpf/abi/kernel_counters.def"
-#undef TM_KERNEL_COUNTER
-};
-static_assert(std::size(kCounters) == TM_KERNEL_COUNTER_MAX);
-
-using CounterValues = std::array<tm_kernel_count, TM_KERNEL_COUNTER_SLOTS>;
 
 // Why kprobes are not used; empty where they are.
 std::string why_no_kprobes(const KernelSettings& settings) {
@@ -89,14 +68,14 @@ struct KernelMemory::State {
   }
   [[nodiscard]] Status attach_row(const HookPlan::Row& row);
   [[nodiscard]] Status attach();
-  [[nodiscard]] Result<CounterValues> read_counters() const;
+  [[nodiscard]] Result<KernelCounterValues> read_counters() const;
   [[nodiscard]] Result<std::vector<BlockOf>> read_blocks(const bpf_map* map) const;
   [[nodiscard]] Status look_at(std::span<tm_page_verdict> pages, bool objects) const;
   [[nodiscard]] Status add_blocks(KernelRecords& records) const;
   [[nodiscard]] Status add_looked_at(KernelRecords& records, const bpf_map* map,
                                      bool objects) const;
   [[nodiscard]] bool knows_direct_map() const { return skeleton->bss->page_base != 0; }
-  void add_counters(const CounterValues& values, const KernelRecords& records,
+  void add_counters(KernelCounterValues values, const KernelRecords& records,
                     KernelCollected& collected) const;
   void add_coverage(KernelCollected& collected) const;
 
@@ -206,15 +185,12 @@ Status KernelMemory::State::attach() {
   return fail("nothing of what is asked for can be traced on this kernel ({})", reason);
 }
 
-Result<CounterValues> KernelMemory::State::read_counters() const {
-  CounterValues values{};
+Result<KernelCounterValues> KernelMemory::State::read_counters() const {
+  KernelCounterValues values{};
   for (uint32_t index = 0; index < values.size(); ++index) {
-    const auto slots = bpfrt::per_cpu<tm_kernel_count>(skeleton->maps.counters, index);
-    if (!slots) return std::unexpected(slots.error());
-    for (const tm_kernel_count& slot : *slots) {
-      values[index].count += slot.count;
-      values[index].bytes += slot.bytes;
-    }
+    const auto value = read_counter(skeleton->maps.counters, index);
+    if (!value) return std::unexpected(value.error());
+    values[index] = *value;
   }
   for (const HookPlan::Row& row : plan.rows) {
     for (const std::string& name : {row.program, row.return_program}) {
@@ -282,18 +258,10 @@ Status KernelMemory::State::add_blocks(KernelRecords& records) const {
   return {};
 }
 
-void KernelMemory::State::add_counters(const CounterValues& values, const KernelRecords& records,
+void KernelMemory::State::add_counters(KernelCounterValues values, const KernelRecords& records,
                                        KernelCollected& collected) const {
-  for (std::size_t index = 0; index < std::size(kCounters); ++index) {
-    const CounterRow& row = kCounters[index];
-    model::Counter counter{row.name, row.kind, values[index].count, std::nullopt, row.meaning};
-    if (row.has_bytes) counter.bytes = values[index].bytes;
-    if (index == TM_KERNEL_dropped_by_verification) {
-      counter.count = records.dropped_blocks();
-      counter.bytes = records.dropped_bytes();
-    }
-    collected.counters.push_back(std::move(counter));
-  }
+  values[TM_KERNEL_dropped_by_verification] = {records.dropped_blocks(), records.dropped_bytes()};
+  collected.counters = describe_counters(values);
   collected.pages.allocated_pages = values[TM_KERNEL_pages_allocated].bytes;
   collected.pages.freed_pages = values[TM_KERNEL_pages_freed].bytes;
 }

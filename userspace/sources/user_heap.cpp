@@ -266,12 +266,9 @@ Result<std::vector<GenerationState>> UserHeap::generations() const {
 Result<CounterValues> UserHeap::read_counters() const {
   CounterValues values{};
   for (uint32_t index = 0; index < TM_COUNTER_MAX; ++index) {
-    const auto slots = bpfrt::per_cpu<tm_count>(skeleton_->maps.counters, index);
-    if (!slots) return std::unexpected(slots.error());
-    for (const tm_count& slot : *slots) {
-      values[index].count += slot.count;
-      values[index].bytes += slot.bytes;
-    }
+    const auto value = read_counter(skeleton_->maps.counters, index);
+    if (!value) return std::unexpected(value.error());
+    values[index] = *value;
   }
   values[TM_COUNTER_dropped_at_exec] = dropped_at_exec_;
   values[TM_COUNTER_replaced_code].count = rules_->replaced_code();

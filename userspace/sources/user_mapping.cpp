@@ -200,9 +200,9 @@ Result<uint64_t> UserMapping::lost_records() const {
   uint64_t sum = 0;
   for (const uint32_t counter : {TM_COUNTER_mapping_records_lost, TM_COUNTER_mapping_calls_missed,
                                  TM_COUNTER_threads_full}) {
-    const auto slots = bpfrt::per_cpu<tm_count>(skeleton_->maps.counters, counter);
-    if (!slots) return std::unexpected(slots.error());
-    for (const tm_count& slot : *slots) sum += slot.count;
+    const auto value = read_counter(skeleton_->maps.counters, counter);
+    if (!value) return std::unexpected(value.error());
+    sum += value->count;
   }
   return sum;
 }
