@@ -39,18 +39,22 @@ static __always_inline void take_off_pages(u64 address)
 		track_free(&page_blocks, page);
 }
 
+/* Is this an allocation to be recorded, and not one that failed? */
+static __always_inline bool is_born(u64 address)
+{
+	if (!takes_allocations)
+		return false;
+	if (!address)
+		count_event(TM_KERNEL_failed_allocations, 0);
+	return address;
+}
+
 static __always_inline void kmalloc_event(void *ctx, const __u64 *args)
 {
 	u64 call_site = args[0], address = args[1], size = args[2], usable = args[3];
 	u64 cache = 0;
 
-	if (!takes_allocations)
-		return;
-	if (!address) {
-		count_event(TM_KERNEL_failed_allocations, 0);
-		return;
-	}
-	if (address < LOWEST_ADDRESS)
+	if (!is_born(address) || address < LOWEST_ADDRESS)
 		return;
 	if (usable > LARGEST_SLAB_OBJECT)
 		take_off_pages(address);
@@ -79,12 +83,8 @@ static __always_inline void cache_alloc_event(void *ctx, const __u64 *args)
 {
 	u64 address = args[1], cache;
 
-	if (!takes_allocations)
+	if (!is_born(address))
 		return;
-	if (!address) {
-		count_event(TM_KERNEL_failed_allocations, 0);
-		return;
-	}
 	if (!alloc_tells_cache) {
 		cache = cache_of_object(address);
 		if (passes_filter(cache))
