@@ -3,7 +3,7 @@
 // The command line of `kernel`.
 #include <doctest/doctest.h>
 
-#include "cli/options.h"
+#include "command_lines.h"
 
 using namespace tidemark;
 using namespace tidemark::cli;
@@ -11,31 +11,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
-KernelOptions parse(const Arguments& arguments) {
-  const auto parsed = parse_options(arguments, {});
-  REQUIRE(parsed.has_value());
-  return std::get<KernelOptions>(*parsed);
-}
-
-std::string error(const Arguments& arguments) {
-  const auto parsed = parse_options(arguments, {});
-  if (parsed) return "(understood)";
-  const auto* usage = std::get_if<UsageError>(&parsed.error());
-  REQUIRE(usage != nullptr);
-  CHECK(usage->line.find('\n') == std::string::npos);
-  return usage->line;
-}
-
-bool has(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
+KernelOptions kernel(const Arguments& arguments) {
+  return parse<KernelOptions>(arguments);
 }
 
 }  // namespace
 
 TEST_CASE("options: kernel alone counts all kinds of memory") {
-  const auto plain = parse({"kernel"});
+  const auto plain = kernel({"kernel"});
   CHECK((plain.slab && plain.pages && plain.vmalloc && plain.percpu));
   CHECK(plain.caches.empty());
   CHECK(plain.stacks == KernelStacks::kGrowing);
@@ -45,7 +28,7 @@ TEST_CASE("options: kernel alone counts all kinds of memory") {
 }
 
 TEST_CASE("options: kernel with kinds counts those") {
-  const auto two = parse({"kernel", "--pages", "--percpu", "--movable"});
+  const auto two = kernel({"kernel", "--pages", "--percpu", "--movable"});
   CHECK_FALSE(two.slab);
   CHECK(two.pages);
   CHECK_FALSE(two.vmalloc);
@@ -54,7 +37,7 @@ TEST_CASE("options: kernel with kinds counts those") {
 }
 
 TEST_CASE("options: a cache is slab memory") {
-  const auto named = parse({"kernel", "--cache", "dentry", "--cache", "kmalloc-64"});
+  const auto named = kernel({"kernel", "--cache", "dentry", "--cache", "kmalloc-64"});
   CHECK(named.caches == Arguments{"dentry", "kmalloc-64"});
   CHECK(named.slab);
   CHECK_FALSE(named.pages);
@@ -67,9 +50,9 @@ TEST_CASE("options: a cache is slab memory") {
 }
 
 TEST_CASE("options: kernel with all") {
-  const auto all = parse({"kernel", "--stacks", "always", "--for", "10s", "--every", "2s", "--top",
-                          "5", "--min-age", "1s", "--json", "-", "--max-blocks", "4M",
-                          "--max-stacks", "64K", "--quiet", "--fail-on-suspect"});
+  const auto all = kernel({"kernel", "--stacks", "always", "--for", "10s", "--every", "2s", "--top",
+                           "5", "--min-age", "1s", "--json", "-", "--max-blocks", "4M",
+                           "--max-stacks", "64K", "--quiet", "--fail-on-suspect"});
   CHECK(all.stacks == KernelStacks::kAlways);
   CHECK(all.duration == 10s);
   CHECK(all.interval == 2s);
@@ -88,8 +71,8 @@ TEST_CASE("options: mistakes of kernel are one line that says what to do") {
   CHECK(has(error({"kernel", "--slab", "--movable"}), "--pages"));
   CHECK(has(error({"kernel", "--hooks", "none"}), "auto, tracing"));
   CHECK(has(error({"kernel", "--hooks", "kprobe"}), "'auto'"));
-  CHECK_FALSE(parse({"kernel", "--hooks", "tracing"}).kprobes);
-  CHECK(parse({"kernel", "--hooks", "auto"}).kprobes);
+  CHECK_FALSE(kernel({"kernel", "--hooks", "tracing"}).kprobes);
+  CHECK(kernel({"kernel", "--hooks", "auto"}).kprobes);
   CHECK(has(error({"kernel", "--every", "10s", "--for", "5s"}), "longer than --for"));
   CHECK(has(error({"kernel", "--json", ""}), "file name"));
   CHECK(has(error({"kernel", "4711"}), "whole machine"));

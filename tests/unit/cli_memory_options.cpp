@@ -3,37 +3,11 @@
 // The command lines of `report` and `diff`.
 #include <doctest/doctest.h>
 
-#include "cli/options.h"
+#include "command_lines.h"
 
 using namespace tidemark;
 using namespace tidemark::cli;
 using namespace std::chrono_literals;
-
-namespace {
-
-using Arguments = std::vector<std::string>;
-
-template <typename Options>
-Options parse(const Arguments& arguments) {
-  const auto parsed = parse_options(arguments, {});
-  REQUIRE(parsed.has_value());
-  return std::get<Options>(*parsed);
-}
-
-std::string error(const Arguments& arguments) {
-  const auto parsed = parse_options(arguments, {});
-  if (parsed) return "(understood)";
-  const auto* usage = std::get_if<UsageError>(&parsed.error());
-  REQUIRE(usage != nullptr);
-  CHECK(usage->line.find('\n') == std::string::npos);
-  return usage->line;
-}
-
-bool has(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
 
 TEST_CASE("options: report alone, and with all") {
   const auto plain = parse<ReportOptions>({"report"});

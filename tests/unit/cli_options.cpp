@@ -5,7 +5,7 @@
 
 #include <initializer_list>
 
-#include "cli/options.h"
+#include "command_lines.h"
 
 using namespace tidemark;
 using namespace tidemark::cli;
@@ -13,38 +13,18 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
 TraceOptions trace(const Arguments& arguments, const Environment& environment = {}) {
-  const auto parsed = parse_options(arguments, environment);
-  REQUIRE(parsed.has_value());
-  return std::get<TraceOptions>(*parsed);
+  return parse<TraceOptions>(arguments, environment);
 }
 
 DoctorOptions doctor(const Arguments& arguments) {
-  const auto parsed = parse_options(arguments, {});
-  REQUIRE(parsed.has_value());
-  return std::get<DoctorOptions>(*parsed);
-}
-
-std::string error(const Arguments& arguments) {
-  const auto parsed = parse_options(arguments, {});
-  if (parsed) return "(understood)";
-  const auto* usage = std::get_if<UsageError>(&parsed.error());
-  if (usage == nullptr) return "(help)";
-  CHECK(usage->line.find('\n') == std::string::npos);
-  CHECK_FALSE(usage->line.empty());
-  return usage->line;
+  return parse<DoctorOptions>(arguments);
 }
 
 std::string help(const Arguments& arguments) {
   const auto parsed = parse_options(arguments, {});
   REQUIRE_FALSE(parsed.has_value());
   return std::get<HelpText>(parsed.error()).text;
-}
-
-bool has(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "cli/option_words.h"
 
@@ -34,29 +35,6 @@ Result<bool> read_hooks(const std::string& word) {
   if (word == "kprobe")
     return fail("kprobes alone do not tell enough: 'auto' has them beside the tracepoints");
   return fail("'{}' is not one of auto, tracing", word);
-}
-
-Status read_times(const Words& words, KernelOptions& options) {
-  const auto duration = duration_of_at_least(std::chrono::milliseconds(1));
-  if (auto ok = read_into(options.duration, "--for", words.duration, duration); !ok) return ok;
-  const auto interval = duration_of_at_least(kShortestInterval);
-  if (auto ok = read_into(options.interval, "--every", words.interval, interval); !ok) return ok;
-  if (options.duration && options.interval && *options.interval > *options.duration) {
-    return fail(
-        "--every {} is longer than --for {}: no report would come in between; make --every shorter "
-        "or leave it out",
-        *words.interval, *words.duration);
-  }
-  return read_into(options.text.min_age_ns, "--min-age", words.min_age, read_age);
-}
-
-Status read_numbers(const Words& words, KernelOptions& options) {
-  const auto top = [](const std::string& word) { return read_top(word, "call sites"); };
-  if (auto ok = read_into(options.text.top, "--top", words.top, top); !ok) return ok;
-  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks, read_max_blocks);
-      !ok)
-    return ok;
-  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, read_max_stacks);
 }
 
 Status read_caches(const Words& words, KernelOptions& options) {
@@ -123,8 +101,8 @@ void add_kernel(CLI::App& root, Words& words) {
 
 Result<Command> kernel_options(const Words& words, const Environment& environment) {
   KernelOptions options;
-  if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
-  if (auto ok = read_numbers(words, options); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_trace_times(words, options); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_trace_numbers(words, options); !ok) return std::unexpected(ok.error());
   if (auto ok = read_caches(words, options); !ok) return std::unexpected(ok.error());
   if (auto ok = read_into(options.stacks, "--stacks", words.stacks, read_stacks); !ok)
     return std::unexpected(ok.error());
@@ -133,14 +111,11 @@ Result<Command> kernel_options(const Words& words, const Environment& environmen
   choose_spaces(words, options);
   if (words.movable && !options.pages)
     return fail("--movable is about pages: it needs --pages, or none of --slab and its like");
-  if (words.memory_json && words.memory_json->empty())
-    return fail("--json needs a file name, or - for stdout");
-  options.json_path = words.memory_json;
+  auto json_path = read_json_path(words.memory_json);
+  if (!json_path) return std::unexpected(json_path.error());
+  options.json_path = std::move(*json_path);
   options.movable_pages = words.movable;
-  options.quiet = words.quiet;
-  options.fail_on_suspect = words.fail_on_suspect;
-  options.text.color = wants_color(words, environment);
-  options.text.explain = !words.quiet;
+  take_common(words, environment, options);
   return options;
 }
 

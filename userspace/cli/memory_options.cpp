@@ -2,6 +2,7 @@
 //
 // The options of `report` and `diff`.
 #include <CLI/CLI.hpp>
+#include <utility>
 
 #include "cli/option_words.h"
 
@@ -75,14 +76,7 @@ void add_diff(CLI::App& root, Words& words) {
 
 Result<Command> report_options(const Words& words, const Environment& environment) {
   ReportOptions options;
-  const auto duration = duration_of_at_least(std::chrono::milliseconds(1));
-  if (auto ok = read_into(options.duration, "--for", words.duration, duration); !ok) {
-    return std::unexpected(ok.error());
-  }
-  const auto interval = duration_of_at_least(kShortestInterval);
-  if (auto ok = read_into(options.interval, "--every", words.interval, interval); !ok) {
-    return std::unexpected(ok.error());
-  }
+  if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
   if (auto ok = check_times(words, options); !ok) return std::unexpected(ok.error());
   if (auto ok = read_into(options.text.top, "--top", words.top, read_top_rows); !ok) {
     return std::unexpected(ok.error());
@@ -94,15 +88,11 @@ Result<Command> report_options(const Words& words, const Environment& environmen
   }
   if (words.store_limit && !words.store) return fail("--store-limit needs --store DIR beside it");
   if (words.store && words.store->empty()) return fail("--store needs the name of a directory");
-  if (words.memory_json && words.memory_json->empty()) {
-    return fail("--json needs a file name, or - for stdout");
-  }
-  options.json_path = words.memory_json;
+  auto json_path = read_json_path(words.memory_json);
+  if (!json_path) return std::unexpected(json_path.error());
+  options.json_path = std::move(*json_path);
   options.store = words.store;
-  options.quiet = words.quiet;
-  options.fail_on_suspect = words.fail_on_suspect;
-  options.text.color = wants_color(words, environment);
-  options.text.explain = !words.quiet;
+  take_common(words, environment, options);
   return options;
 }
 
@@ -120,10 +110,9 @@ Result<Command> diff_options(const Words& words, const std::vector<std::string>&
   if (auto ok = read_into(options.text.top, "--top", words.top, read_top_rows); !ok) {
     return std::unexpected(ok.error());
   }
-  if (words.memory_json && words.memory_json->empty()) {
-    return fail("--json needs a file name, or - for stdout");
-  }
-  options.json_path = words.memory_json;
+  auto json_path = read_json_path(words.memory_json);
+  if (!json_path) return std::unexpected(json_path.error());
+  options.json_path = std::move(*json_path);
   options.text.color = wants_color(words, environment);
   options.text.explain = !words.quiet;
   return options;

@@ -81,11 +81,61 @@ inline auto duration_of_at_least(Nanoseconds least) {
 [[nodiscard]] Result<uint64_t> read_age(const std::string& word);
 [[nodiscard]] Result<uint32_t> read_max_blocks(const std::string& word);
 [[nodiscard]] Result<uint32_t> read_max_stacks(const std::string& word);
+// Each pid once.
+[[nodiscard]] Result<std::vector<model::Pid>> read_pids(const std::vector<std::string>& words);
+// Of what --json was given; an error where it is empty.
+[[nodiscard]] Result<std::optional<std::string>> read_json_path(
+    const std::optional<std::string>& word);
+// An error where --every would never come before --for is over.
+[[nodiscard]] Status refuse_no_reports(const Words& words, std::optional<Nanoseconds> duration,
+                                       std::optional<Nanoseconds> interval);
+
+// --- what several commands have, into the options of one of them
+
+template <typename Options>
+Status read_times(const Words& words, Options& options) {
+  const auto duration = duration_of_at_least(std::chrono::milliseconds(1));
+  if (auto ok = read_into(options.duration, "--for", words.duration, duration); !ok) return ok;
+  const auto interval = duration_of_at_least(kShortestInterval);
+  return read_into(options.interval, "--every", words.interval, interval);
+}
+
+// --for, --every and --min-age of a trace, of processes or the kernel.
+template <typename Options>
+Status read_trace_times(const Words& words, Options& options) {
+  if (auto ok = read_times(words, options); !ok) return ok;
+  if (auto ok = refuse_no_reports(words, options.duration, options.interval); !ok) return ok;
+  return read_into(options.text.min_age_ns, "--min-age", words.min_age, read_age);
+}
+
+template <typename Options>
+Status read_trace_numbers(const Words& words, Options& options) {
+  const auto top = [](const std::string& word) { return read_top(word, "call sites"); };
+  if (auto ok = read_into(options.text.top, "--top", words.top, top); !ok) return ok;
+  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks, read_max_blocks);
+      !ok)
+    return ok;
+  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, read_max_stacks);
+}
+
+// --quiet, --no-color and --fail-on-suspect.
+template <typename Options>
+void take_common(const Words& words, const Environment& environment, Options& options) {
+  options.quiet = words.quiet;
+  options.fail_on_suspect = words.fail_on_suspect;
+  options.text.color = wants_color(words, environment);
+  options.text.explain = !words.quiet;
+}
 
 // --- kernel_options.cpp: kernel
 
 void add_kernel(CLI::App& root, Words& words);
 [[nodiscard]] Result<Command> kernel_options(const Words& words, const Environment& environment);
+
+// --- trace_options.cpp: trace
+
+void add_trace(CLI::App& root, Words& words);
+[[nodiscard]] Result<Command> trace_options(const Words& words, const Environment& environment);
 
 // --- memory_options.cpp: report and diff
 

@@ -23,46 +23,6 @@ namespace {
 constexpr int64_t kHighestPid = 4'194'304;  // PID_MAX_LIMIT of a 64-bit kernel
 constexpr uint64_t kMostBlocks = 1u << 28;  // some 20 GB of locked memory
 constexpr uint64_t kMostStacks = 1u << 24;
-constexpr uint32_t kStacksOfAll = 1u << 16;  // each process has stacks of its own
-
-void add_trace(CLI::App& root, Words& words) {
-  CLI::App& app =
-      *root.add_subcommand("trace", "live allocations per call site, of processes or a command");
-  add_words(app, "-p,--pid", words.pids, "PID", "process to trace; repeat it for more than one");
-  add_words(app, "--children-of", words.children_of, "PID",
-            "the children of this process and theirs, also those to come");
-  add_words(app, "--comm", words.comms, "NAME",
-            "every process of this name (as in /proc/PID/comm), also those to come");
-  add_words(app, "--cgroup", words.cgroups, "PATH",
-            "every process in this cgroup and below, also those to come");
-  app.add_flag("--all", words.all, "every process of the machine, also those to come");
-  add_word(app, "--for", words.duration, "TIME",
-           "how long, counted from when all probes are on; else until Ctrl-C");
-  add_word(app, "--every", words.interval, "TIME", "a report this often, with what changed");
-  add_word(app, "--top", words.top, "N", "call sites in the text (10); JSON holds all");
-  add_word(app, "--min-age", words.min_age, "TIME",
-           "leave call sites out of the text that hold younger blocks only");
-  for (const report::Format& format : report::formats().subspan(1)) {
-    add_word(app, fmt::format("--{}", format.name), words.outputs[&format], "FILE",
-             fmt::format("{}; - is stdout", format.description));
-  }
-  app.add_flag("--exact", words.exact, "count every allocation (the default)");
-  app.add_flag("--probe-at-entry", words.probe_at_entry,
-               "probe at function entry, which costs the target more");
-  add_word(app, "--max-blocks", words.max_blocks, "N", "room for live blocks (1M)");
-  add_word(app, "--max-stacks", words.max_stacks, "N",
-           "room for different stacks (16K; 64K with --all)");
-  app.add_flag("--fail-on-suspect", words.fail_on_suspect,
-               "exit with 3 if a call site is suspected");
-  add_common(app, words);
-  app.footer(
-      "Times take ms, s, m, h; sizes take K, M, G.\n\nExamples:\n"
-      "  tidemark trace -p 4711 --for 30s\n"
-      "  tidemark trace -p $(pgrep -o nginx) --for 10m --every 1m\n"
-      "  tidemark trace --children-of $(pgrep -o postgres) --for 1m\n"
-      "  tidemark trace -- sort big.txt        from its first instruction to its exit\n"
-      "  tidemark trace -p 4711 --for 1m --json trace.json --folded trace.folded");
-}
 
 void add_doctor(CLI::App& root, Words& words) {
   CLI::App& app = *root.add_subcommand(
@@ -243,47 +203,6 @@ Result<model::Pid> read_pid(const std::string& word) {
   return model::Pid{static_cast<int32_t>(*number)};
 }
 
-Result<std::vector<model::Pid>> read_pids(const std::vector<std::string>& words) {
-  std::vector<model::Pid> pids;
-  for (const std::string& word : words) {
-    const auto pid = read_pid(word);
-    if (!pid) return std::unexpected(pid.error());
-    if (std::ranges::find(pids, *pid) == pids.end()) pids.push_back(*pid);
-  }
-  return pids;
-}
-
-Result<model::Selection> read_selection(const Words& words) {
-  model::Selection selection;
-  auto pids = read_pids(words.pids);
-  if (!pids) return std::unexpected(pids.error());
-  auto parents = read_pids(words.children_of);
-  if (!parents) return within("--children-of", parents.error());
-  for (const auto& [name, given] : {std::pair{"comm", &words.comms}, {"cgroup", &words.cgroups}}) {
-    if (std::ranges::find(*given, std::string()) != given->end())
-      return fail("--{} needs a name, and it is empty", name);
-  }
-  selection.pids = std::move(*pids);
-  selection.children_of = std::move(*parents);
-  selection.comms = words.comms;
-  selection.cgroups = words.cgroups;
-  const bool names_running = selection.is_group() || !selection.pids.empty();
-  if (words.all && (names_running || words.command))
-    return fail("--all is every process already: leave the other targets out");
-  selection.all = words.all;
-  if (words.command) {
-    if (words.command->empty()) return fail("-- needs a command behind it, such as: -- ls -l");
-    if (names_running)
-      return fail("either a command behind -- or running processes, not both in one trace");
-    selection.command = *words.command;
-  } else if (!names_running && !words.all) {
-    return fail(
-        "trace needs a target: -p PID (look it up with 'pgrep NAME'), --comm NAME, --cgroup PATH, "
-        "--children-of PID, --all, or -- COMMAND. See 'tidemark trace --help'");
-  }
-  return selection;
-}
-
 auto number_up_to(uint64_t most) {
   return [most](const std::string& word) -> Result<uint32_t> {
     const auto value = parse_size(word);
@@ -294,83 +213,15 @@ auto number_up_to(uint64_t most) {
   };
 }
 
-Result<std::size_t> read_top_sites(const std::string& word) {
-  return read_top(word, "call sites");
-}
-
-Result<std::vector<OutputFile>> read_outputs(const Words& words) {
-  std::vector<OutputFile> outputs;
-  for (const report::Format& format : report::formats().subspan(1)) {
-    const auto& path = words.outputs.at(&format);
-    if (!path) continue;
-    if (path->empty()) return fail("--{} needs a file name, or - for stdout", format.name);
-    const auto same = std::ranges::find(outputs, *path, &OutputFile::path);
-    if (same != outputs.end()) {
-      return fail("--{} and --{} both write to {}: give each a place of its own",
-                  same->format->name, format.name,
-                  *path == "-" ? "stdout" : fmt::format("'{}'", *path));
-    }
-    outputs.push_back({&format, *path});
-  }
-  return outputs;
-}
-
-Status read_times(const Words& words, TraceOptions& options) {
-  if (auto ok = read_into(options.duration, "--for", words.duration,
-                          duration_of_at_least(std::chrono::milliseconds(1)));
-      !ok) {
-    return ok;
-  }
-  if (auto ok = read_into(options.interval, "--every", words.interval,
-                          duration_of_at_least(kShortestInterval));
-      !ok) {
-    return ok;
-  }
-  if (options.duration && options.interval && *options.interval > *options.duration) {
-    return fail(
-        "--every {} is longer than --for {}: no report would come in between; make --every shorter "
-        "or leave it out",
-        *words.interval, *words.duration);
-  }
-  return read_into(options.text.min_age_ns, "--min-age", words.min_age, read_age);
-}
-
-Status read_numbers(const Words& words, TraceOptions& options) {
-  if (auto ok = read_into(options.text.top, "--top", words.top, read_top_sites); !ok) return ok;
-  if (auto ok = read_into(options.max_blocks, "--max-blocks", words.max_blocks, read_max_blocks);
-      !ok)
-    return ok;
-  return read_into(options.max_stacks, "--max-stacks", words.max_stacks, read_max_stacks);
-}
-
-Result<Command> trace_options(const Words& words, const Environment& environment) {
-  TraceOptions options;
-  auto selection = read_selection(words);
-  if (!selection) return std::unexpected(selection.error());
-  options.selection = std::move(*selection);
-  if (auto ok = read_times(words, options); !ok) return std::unexpected(ok.error());
-  if (options.selection.all) options.max_stacks = kStacksOfAll;
-  if (auto ok = read_numbers(words, options); !ok) return std::unexpected(ok.error());
-  auto outputs = read_outputs(words);
-  if (!outputs) return std::unexpected(outputs.error());
-  options.outputs = std::move(*outputs);
-  options.quiet = words.quiet;
-  options.probe_at_entry = words.probe_at_entry;
-  options.fail_on_suspect = words.fail_on_suspect;
-  options.text.color = wants_color(words, environment);
-  options.text.explain = !words.quiet;
-  return options;
-}
-
 Result<Command> doctor_options(const Words& words, const Environment& environment) {
   DoctorOptions options;
   const auto pids = read_pids(words.pids);
   if (!pids) return std::unexpected(pids.error());
   if (pids->size() > 1) return fail("doctor looks at one process at a time: give -p once");
   if (!pids->empty()) options.pid = pids->front();
-  if (words.doctor_json && words.doctor_json->empty())
-    return fail("--json needs a file name, or - for stdout");
-  options.json_path = words.doctor_json;
+  auto json_path = read_json_path(words.doctor_json);
+  if (!json_path) return std::unexpected(json_path.error());
+  options.json_path = std::move(*json_path);
   options.verbose = words.verbose;
   options.quiet = words.quiet;
   options.color = wants_color(words, environment);
@@ -461,6 +312,16 @@ bool wants_color(const Words& words, const Environment& environment) {
   return environment.stdout_is_terminal && !environment.no_color && !words.no_color;
 }
 
+Result<std::vector<model::Pid>> read_pids(const std::vector<std::string>& words) {
+  std::vector<model::Pid> pids;
+  for (const std::string& word : words) {
+    const auto pid = read_pid(word);
+    if (!pid) return std::unexpected(pid.error());
+    if (std::ranges::find(pids, *pid) == pids.end()) pids.push_back(*pid);
+  }
+  return pids;
+}
+
 Result<std::size_t> read_top(const std::string& word, std::string_view what) {
   const auto value = parse_number<uint32_t>(word);
   if (!value) return fail("'{}' is not a number of {}: write it like 20", word, what);
@@ -480,6 +341,20 @@ Result<uint32_t> read_max_blocks(const std::string& word) {
 
 Result<uint32_t> read_max_stacks(const std::string& word) {
   return number_up_to(kMostStacks)(word);
+}
+
+Status refuse_no_reports(const Words& words, std::optional<Nanoseconds> duration,
+                         std::optional<Nanoseconds> interval) {
+  if (!duration || !interval || *interval <= *duration) return {};
+  return fail(
+      "--every {} is longer than --for {}: no report would come in between; make --every shorter "
+      "or leave it out",
+      *words.interval, *words.duration);
+}
+
+Result<std::optional<std::string>> read_json_path(const std::optional<std::string>& word) {
+  if (word && word->empty()) return fail("--json needs a file name, or - for stdout");
+  return word;
 }
 
 std::expected<Command, NoCommand> parse_options(std::span<const std::string> arguments,
