@@ -17,8 +17,6 @@ const volatile bool alloc_tells_cache = true;
 const volatile bool percpu_tells_call_site = true;
 const volatile __u32 possible_cpus = 1;
 
-/* Beyond two pages kmalloc takes pages of its own: KMALLOC_MAX_CACHE_SIZE of SLUB. */
-#define LARGEST_SLAB_OBJECT (2 << PAGE_BYTES_SHIFT)
 static __always_inline void slab_alloc(void *ctx, u64 call_site, u64 cache, u64 address, u64 size,
 				       u64 usable)
 {
@@ -28,15 +26,6 @@ static __always_inline void slab_alloc(void *ctx, u64 call_site, u64 cache, u64 
 
 	born.may_repeat = usable > LARGEST_SLAB_OBJECT;
 	track_alloc(ctx, &slab_blocks, &place, &born);
-}
-
-/* A large kmalloc is memory of the page allocator, which has told it already. */
-static __always_inline void take_off_pages(u64 address)
-{
-	u64 page = page_of(address);
-
-	if (page && bpf_map_lookup_elem(&page_blocks, &page))
-		track_free(&page_blocks, page);
 }
 
 /* Is this an allocation to be recorded, and not one that failed? */
@@ -92,8 +81,6 @@ static __always_inline void cache_alloc_event(void *ctx, const __u64 *args)
 		return;
 	}
 	cache = args[2];
-	if (!page_base && !vmemmap_base_at)
-		learn_page_base((void *)cache);
 	if (!passes_filter(cache))
 		return;
 	slab_alloc(ctx, args[0], cache, address,
@@ -135,14 +122,17 @@ SEC("?raw_tp/percpu_alloc_percpu")
 int on_percpu_alloc(struct bpf_raw_tracepoint_args *ctx)
 {
 	/* All are read first: a choice between two offsets is one that the verifier does not
-	 * follow. */
+	 * follow. The eighth by a helper: where there are seven (5.10), a program that reads it
+	 * itself cannot be attached. */
 	u64 first = ctx->args[0], third = ctx->args[2], fourth = ctx->args[3];
-	u64 seventh = ctx->args[6], eighth = ctx->args[7];
+	u64 seventh = ctx->args[6], eighth = 0;
 	struct tm_kernel_place place = {.kind = TM_KERNEL_PERCPU};
 	struct new_block born = {};
 
 	if (!takes_allocations)
 		return 0;
+	if (percpu_tells_call_site)
+		bpf_probe_read_kernel(&eighth, sizeof(eighth), &ctx->args[7]);
 	place.call_site = percpu_tells_call_site ? first : 0;
 	born.size_bytes = percpu_tells_call_site ? fourth : third;
 	born.address = percpu_tells_call_site ? eighth : seventh;

@@ -5,7 +5,7 @@
  * heap_return at the same function's return; or, where an exception may pass the function (the
  * unwinder can't pass a return probe), by heap_leave on its return instructions and heap_throw.
  */
-#include "lib/sample.bpf.h"
+#include "lib/usdt.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -20,99 +20,73 @@ static __always_inline u64 product(u64 count, u64 size)
 	return size > limit ? ~0UL : count * size;
 }
 
+/*
+ * An allocating call, as two programs: one for the entry alone, and one for a session, which sees
+ * the entry and the return and says at the entry whether the return is wanted. A function that an
+ * exception may pass never gets the second one.
+ */
+#define ALLOCATING_CALL(name, track)                                                               \
+	SEC("?uprobe")                                                                             \
+	int heap_##name(struct pt_regs *ctx)                                                       \
+	{                                                                                          \
+		union cookie cookie = {};                                                          \
+		stay_on_kernel_stack(ctx);                                                         \
+		cookie.raw = attach_cookie(ctx);                                                   \
+		track;                                                                             \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?uprobe")                                                                             \
+	int heap_##name##_session(struct pt_regs *ctx)                                             \
+	{                                                                                          \
+		union cookie cookie = {};                                                          \
+		session_stay_on_kernel_stack(ctx);                                                 \
+		if (session_returns(ctx))                                                          \
+			return track_return(ctx);                                                  \
+		cookie.raw = attach_cookie(ctx);                                                   \
+		return track;                                                                      \
+	}
+
+/* The arguments of the call, from 0. */
+#define ARGUMENT(n) argument(ctx, cookie.fields, n)
+
 /* void *f(size_t size) */
-SEC("?uprobe")
-int heap_malloc(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx));
-}
+ALLOCATING_CALL(malloc, track_alloc(ctx, cookie.raw, ARGUMENT(0)))
 
 /* void *f(size_t count, size_t size) */
-SEC("?uprobe")
-int heap_calloc(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_alloc(ctx, attach_cookie(ctx),
-			   product(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx)));
-}
+ALLOCATING_CALL(calloc, track_alloc(ctx, cookie.raw, product(ARGUMENT(0), ARGUMENT(1))))
 
 /* void *f(size_t alignment, size_t size) */
-SEC("?uprobe")
-int heap_memalign(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM2(ctx));
-}
+ALLOCATING_CALL(memalign, track_alloc(ctx, cookie.raw, ARGUMENT(1)))
 
 /* int f(void **memptr, size_t alignment, size_t size) */
-SEC("?uprobe")
-int heap_posix_memalign(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_memptr_alloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM3(ctx));
-}
+ALLOCATING_CALL(posix_memalign, track_memptr_alloc(ctx, cookie.raw, ARGUMENT(0), ARGUMENT(2)))
 
 /* void *f(void *block, size_t size) */
-SEC("?uprobe")
-int heap_realloc(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx),
-			     SHAPE_REALLOC);
-}
+ALLOCATING_CALL(realloc, track_realloc(ctx, cookie.raw, ARGUMENT(0), ARGUMENT(1), SHAPE_REALLOC))
 
 /* void *f(void *block, size_t count, size_t size) */
-SEC("?uprobe")
-int heap_reallocarray(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx),
-			     product(PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx)), SHAPE_REALLOC);
-}
+ALLOCATING_CALL(reallocarray, track_realloc(ctx, cookie.raw, ARGUMENT(0),
+					    product(ARGUMENT(1), ARGUMENT(2)), SHAPE_REALLOC))
 
 /* void *f(void *block, size_t size): frees the block on failure */
-SEC("?uprobe")
-int heap_reallocf(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx),
-			     SHAPE_REALLOCF);
-}
+ALLOCATING_CALL(reallocf, track_realloc(ctx, cookie.raw, ARGUMENT(0), ARGUMENT(1), SHAPE_REALLOCF))
 
 /* size_t f(void *block, size_t size, ...): in place; the result is the size that it has now */
-SEC("?uprobe")
-int heap_resize(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx),
-			     SHAPE_RESIZE);
-}
+ALLOCATING_CALL(resize, track_realloc(ctx, cookie.raw, ARGUMENT(0), ARGUMENT(1), SHAPE_RESIZE))
 
 /* void *f(arena, size_t count, size_t size) */
-SEC("?uprobe")
-int heap_arena_calloc(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_alloc(ctx, attach_cookie(ctx),
-			   product(PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx)));
-}
+ALLOCATING_CALL(arena_calloc, track_alloc(ctx, cookie.raw, product(ARGUMENT(1), ARGUMENT(2))))
 
 /* void *f(arena, void *block, size_t size) */
-SEC("?uprobe")
-int heap_arena_realloc(struct pt_regs *ctx)
-{
-	stay_on_kernel_stack(ctx);
-	return track_realloc(ctx, attach_cookie(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx),
-			     SHAPE_REALLOC);
-}
+ALLOCATING_CALL(arena_realloc,
+		track_realloc(ctx, cookie.raw, ARGUMENT(1), ARGUMENT(2), SHAPE_REALLOC))
 
 /* void f(void *block, ...) that may call another function of the allocator to do it */
 SEC("?uprobe")
 int heap_delete(struct pt_regs *ctx)
 {
 	stay_on_kernel_stack(ctx);
-	return track_delete(attach_cookie(ctx), PT_REGS_PARM1(ctx));
+	return track_delete(ctx, attach_cookie(ctx));
 }
 
 /* void f(arena): frees all blocks of it */
@@ -128,23 +102,23 @@ SEC("?uprobe")
 int heap_free(struct pt_regs *ctx)
 {
 	stay_on_kernel_stack(ctx);
-	return track_free(attach_cookie(ctx), PT_REGS_PARM1(ctx));
+	return track_free(ctx, attach_cookie(ctx));
 }
 
 /* otel_memory:alloc(void *address, u64 size, u64 weight), a USDT probe */
 SEC("?uprobe")
-int heap_sample(struct pt_regs *ctx)
+int heap_usdt_alloc(struct pt_regs *ctx)
 {
 	stay_on_kernel_stack(ctx);
-	return track_sample(ctx, attach_cookie(ctx));
+	return track_usdt_alloc(ctx, attach_cookie(ctx));
 }
 
 /* otel_memory:free(void *address) */
 SEC("?uprobe")
-int heap_sample_free(struct pt_regs *ctx)
+int heap_usdt_free(struct pt_regs *ctx)
 {
 	stay_on_kernel_stack(ctx);
-	return track_sample_free(ctx, attach_cookie(ctx));
+	return track_usdt_free(ctx, attach_cookie(ctx));
 }
 
 /* The return of every allocating shape. */

@@ -7,14 +7,12 @@
 #include <linux/errno.h>
 #include "abi/mapping.h"
 #include "lib/filter.bpf.h"
+#include "lib/quiet.bpf.h"
 #include "lib/shm.bpf.h"
 #include "lib/stack.bpf.h"
 #include "lib/syscall.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* An allocator's frames between its entry and the system call that it makes. */
-#define ALLOCATOR_SPAN_LIMIT (1UL << 20)
 
 #define RECORDS_BYTES (1UL << 23)
 /* The fuller the ring buffer, the less of a stack goes along. */
@@ -114,7 +112,7 @@ static __always_inline bool send_sample(struct thread_state *thread)
 /* Is the thread in an allocator's call that the heap's probes follow? */
 static __always_inline bool in_allocator(const struct thread_state *thread, u64 sp)
 {
-	return thread->sp && sp <= thread->sp && thread->sp - sp < ALLOCATOR_SPAN_LIMIT &&
+	return thread->sp && sp <= thread->sp && thread->sp - sp < STACK_SPAN_LIMIT &&
 	       return_is_to_come(thread);
 }
 
@@ -134,6 +132,8 @@ static __noinline int send_origin(struct tm_mapping_record *record, struct pt_re
 	record->sp = USER_SP(regs);
 	record->fp = USER_FP(regs);
 	record->backing = in_allocator(thread, record->sp);
+	if (in_quiet_call(thread, record->sp))
+		record->quiet_caller = thread->quiet.caller;
 	thread->record = *record;
 	thread->walk.at.pc = record->pc;
 	thread->walk.at.sp = record->sp;

@@ -123,3 +123,27 @@ require_tracing() {
   [[ -e /proc/sys/kernel/unprivileged_bpf_disabled ]] ||
     die "this kernel has no BPF system call: use one built with CONFIG_BPF_SYSCALL, as Debian's are"
 }
+
+# What a measured figure was measured on.
+machine_json() {
+  jq -n --arg kernel "$(uname -r)" --arg glibc "$(getconf GNU_LIBC_VERSION)" --arg date "$(date -u +%FT%TZ)" \
+    --arg cpu "$(awk -F': ' '/^(model name|CPU part)/ { print $2; exit }' /proc/cpuinfo)" \
+    --arg load "$(cut -d' ' -f1-3 /proc/loadavg)" \
+    --argjson cores "$(nproc)" --arg version "$("$build_dir/bin/tidemark" --version)" \
+    '{kernel: $kernel, cpu: $cpu, cores: $cores, glibc: $glibc, date: $date, load_average: $load, tidemark: $version}'
+}
+
+# start_tracer ERRORS OPTION...: sets tracer_pid, and returns when the trace counts.
+start_tracer() {
+  local errors=$1
+  shift
+  : > "$errors"
+  "$build_dir/bin/tidemark" trace "$@" > /dev/null 2> "$errors" &
+  tracer_pid=$!
+  for ((i = 0; i < 600; ++i)); do
+    if grep -qx 'tidemark: tracing' "$errors"; then return 0; fi
+    kill -0 "$tracer_pid" 2> /dev/null || break
+    sleep 0.05
+  done
+  die "the tracer does not start: $(tail -n 1 "$errors")"
+}

@@ -49,9 +49,17 @@ struct signal_struct {
   unsigned long maxrss;
 };
 
+struct percpu_counter {
+  s64 count;
+  s32* counters;
+};
+
 struct mm_struct {
   unsigned long start_stack;
+  unsigned long start_brk;
   unsigned long brk;
+  unsigned long data_vm;
+  struct percpu_counter rss_stat[4];
 };
 
 struct thread_info {
@@ -64,6 +72,7 @@ struct nsproxy;
 
 struct task_struct {
   struct thread_info thread_info;
+  void* stack;
   unsigned int flags;
   int pid;
   int tgid;

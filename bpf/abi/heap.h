@@ -58,12 +58,23 @@ struct tm_site_key {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_site_key) == 16);
 
+/*
+ * A block is sampled with probability p = 1 - e^(-size/interval) and stands for 1/p blocks then.
+ * The site's totals count it with that weight, and its free takes the same off again.
+ */
 struct tm_block {
 	__u64 size_bytes;
 	__u64 birth_ns; /* bpf_ktime_get_ns(); a realloc keeps it */
 	struct tm_site_key site;
+	__u32 interval_bytes; /* 0: not sampled, it stands for itself */
+	__u32 unused;
 };
-TM_STATIC_ASSERT(sizeof(struct tm_block) == 32);
+TM_STATIC_ASSERT(sizeof(struct tm_block) == 40);
+
+/* Sampling intervals, and the binary places of the counts in struct tm_site where we sample. */
+#define TM_LEAST_INTERVAL_BYTES (1U << 10)
+#define TM_MOST_INTERVAL_BYTES	(64U << 20)
+#define TM_COUNT_PLACES		16
 
 /* live = total - freed. In this order: a copy made while they change has freed <= total. */
 struct tm_site {
@@ -101,6 +112,28 @@ struct tm_raw_stack {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_raw_stack) == 40 + TM_RAW_STACK_BYTES);
 
+enum tm_cookie_flags {
+	TM_COOKIE_VALID = 1, /* always set */
+	TM_COOKIE_BARE = 2,  /* no return probe, the function's return instructions are probed */
+};
+
+/* Registers that a compiler moves an argument to, in the order of the x86-64 encoding, plus one. */
+enum tm_register {
+	TM_REGISTER_USUAL = 0,
+	TM_REGISTER_AX,
+	TM_REGISTER_CX,
+	TM_REGISTER_DX,
+	TM_REGISTER_BX,
+	TM_REGISTER_SP, /* never */
+	TM_REGISTER_BP, /* never: the caller's frame pointer has to be there */
+	TM_REGISTER_SI,
+	TM_REGISTER_DI,
+	TM_REGISTER_8,
+	TM_REGISTER_9,
+	TM_REGISTER_10,
+	TM_REGISTER_11,
+};
+
 /*
  * The attach cookie of an entry probe. stack_words: how many 8-byte words lie between the stack
  * pointer at the site and the slot that holds the return address.
@@ -109,9 +142,10 @@ struct tm_cookie {
 	__u16 probe;
 	__u16 allocator;
 	__u8 stack_words;
-	__u8 valid; /* 1 */
-	__u8 bare;  /* 1: no return probe, the function's return instructions are probed */
-	__u8 unused;
+	__u8 flags; /* TM_COOKIE_* */
+	/* Where the first three arguments are at the site, 4 bits each, the first one's lowest:
+	 * 0 is the register of the calling convention, others are enum tm_register. */
+	__u16 argument_registers;
 };
 TM_STATIC_ASSERT(sizeof(struct tm_cookie) == 8);
 
@@ -135,7 +169,23 @@ enum tm_rule_kind {
 	TM_RULE_BOTTOM = 4,  /* nothing called this */
 	TM_RULE_NONE =
 		5, /* no code, or a rule that the walk can't carry out: the stack is cut here */
+	TM_RULE_DEREF_SP = 6, /* base lies in memory, at the stack pointer plus cfa_offset */
+	TM_RULE_DEREF_FP = 7, /* base lies in memory, at the frame pointer plus cfa_offset */
+	TM_RULE_SIGNAL = 8,   /* the kernel made this frame for a signal handler */
 };
+
+/* Where the caller's frame pointer is. */
+enum tm_saved_fp {
+	TM_FP_SAME = 0,	  /* in its register still */
+	TM_FP_AT_CFA = 1, /* in memory, fp_offset from the CFA */
+	TM_FP_AT_FP = 2,  /* in memory, fp_offset from the frame pointer */
+	TM_FP_LOST = 3,	  /* where no rule can say; taken for 0 */
+};
+
+/* Registers in struct rt_sigframe, from the stack pointer that a signal handler returns to. */
+#define TM_SIGNAL_FP 120
+#define TM_SIGNAL_SP 160
+#define TM_SIGNAL_PC 168
 
 struct tm_rule_key {
 	__u64 pc;
@@ -146,10 +196,11 @@ TM_STATIC_ASSERT(sizeof(struct tm_rule_key) == 16);
 
 struct tm_rule {
 	__s32 cfa_offset;
-	__s32 fp_offset; /* of the saved frame pointer, from the CFA; valid if saves_fp */
-	__u8 kind;	 /* enum tm_rule_kind */
-	__u8 saves_fp;
-	__u8 unused[6];
+	__s32 fp_offset;
+	__u8 kind;	/* enum tm_rule_kind */
+	__u8 saved_fp;	/* enum tm_saved_fp */
+	__u8 cfa_added; /* to what TM_RULE_DEREF_* read */
+	__u8 unused[5];
 };
 TM_STATIC_ASSERT(sizeof(struct tm_rule) == 16);
 
@@ -196,7 +247,8 @@ enum tm_gate {
 
 /*
  * Where the code of a probe's library lies in an owner's memory: what is called from there is the
- * allocator's own doing.
+ * allocator's own doing. A library may hold other code than the allocator's (libc.so has strdup):
+ * `own` is the part that is nothing but the allocator.
  */
 struct tm_text_key {
 	__u32 owner;
@@ -207,8 +259,10 @@ TM_STATIC_ASSERT(sizeof(struct tm_text_key) == 8);
 struct tm_text {
 	__u64 start;
 	__u64 end;
+	__u64 own_start;
+	__u64 own_end;
 };
-TM_STATIC_ASSERT(sizeof(struct tm_text) == 16);
+TM_STATIC_ASSERT(sizeof(struct tm_text) == 32);
 
 enum tm_life { TM_LIFE_RUNNING = 0, TM_LIFE_EXITED = 1, TM_LIFE_EXECED = 2 };
 
@@ -223,6 +277,23 @@ struct tm_news {
 	__u32 kind; /* enum tm_news_kind */
 };
 TM_STATIC_ASSERT(sizeof(struct tm_news) == 8);
+
+/* A block that is gone, told where not all frees are seen. */
+enum tm_death_kind {
+	TM_DEATH_FREED = 0,    /* now, or another block at its address was */
+	TM_DEATH_REPLACED = 1, /* its address was given out again */
+};
+
+struct tm_death {
+	struct tm_site_key site;
+	__u64 address;
+	__u64 size_bytes;
+	__u64 birth_ns;
+	__u64 death_ns;
+	__u32 interval_bytes;
+	__u32 kind; /* enum tm_death_kind */
+};
+TM_STATIC_ASSERT(sizeof(struct tm_death) == 56);
 
 /* What became of a generation. */
 struct tm_generation {

@@ -54,11 +54,12 @@ struct tm_kernel_site {
 	__u64 freed_count;
 	__u64 total_bytes;
 	__u64 total_count;
-	__u64 missed_frees; /* a part of freed_count */
+	__u64 missed_frees;  /* a part of freed_count */
+	__u64 dropped_frees; /* likewise: found free by verification */
 	__u64 stack_id;
 	struct tm_kernel_place place;
 };
-TM_STATIC_ASSERT(sizeof(struct tm_kernel_site) == 72);
+TM_STATIC_ASSERT(sizeof(struct tm_kernel_site) == 80);
 
 struct tm_kernel_block {
 	__u64 birth_ns;
@@ -121,6 +122,23 @@ struct tm_page_verdict {
 	__u32 unused;
 };
 TM_STATIC_ASSERT(sizeof(struct tm_page_verdict) == 24);
+
+/* A live slab object that is looked up again. */
+struct tm_object_check {
+	__u64 address; /* in */
+	__u64 slab;    /* out: struct page * of its slab; 0: none, or not known */
+	__u64 cache;   /* out: struct kmem_cache * */
+};
+TM_STATIC_ASSERT(sizeof(struct tm_object_check) == 24);
+
+/* Where a cache keeps free objects: a list that is walked. */
+struct tm_free_list {
+	__u64 cache;	    /* in: struct kmem_cache * */
+	__u64 where;	    /* in: struct page * of a slab, a CPU, or a node */
+	__u32 free_objects; /* out: how many lie there */
+	__u32 cut;	    /* out: it changed while it was read, or is too long */
+};
+TM_STATIC_ASSERT(sizeof(struct tm_free_list) == 24);
 
 enum tm_kernel_counter {
 #define TM_KERNEL_COUNTER(name, kind, has_bytes, meaning) TM_KERNEL_##name,

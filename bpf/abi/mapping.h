@@ -40,6 +40,9 @@ struct tm_mapping_record {
 	__u64 pc; /* behind the system call instruction, as sp and fp with a stack or sample only */
 	__u64 sp;
 	__u64 fp;
+	/* Where an allocator's call returns to that this one may be a part of, its return not being
+	 * seen: if the stack has that, it is. 0: there is none. */
+	__u64 quiet_caller;
 	__u32 owner;
 	__u32 tid;
 	__u16 op;     /* enum tm_mapping_op */
@@ -47,7 +50,7 @@ struct tm_mapping_record {
 	__u8 backing; /* made inside a call of an allocator whose blocks are counted */
 	__u8 unused[4];
 };
-TM_STATIC_ASSERT(sizeof(struct tm_mapping_record) == 88);
+TM_STATIC_ASSERT(sizeof(struct tm_mapping_record) == 96);
 
 /*
  * The inner end of the stack itself, for userspace to walk, where a rule of the walk was wanting.

@@ -8,6 +8,7 @@
 #define TIDEMARK_COMPAT_BPF_H
 
 #include "vmlinux.h"
+#include "../abi/heap.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
@@ -35,10 +36,25 @@ struct {
 	__type(value, u32);
 } no_programs __weak SEC(".maps");
 
+/* Programs of one array have to be attached in the same way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} no_session_programs __weak SEC(".maps");
+
 static __always_inline void stay_on_kernel_stack(void *ctx)
 {
 	if (never)
 		bpf_tail_call(ctx, &no_programs, 0);
+}
+
+/* The same, in a program of a session. */
+static __always_inline void session_stay_on_kernel_stack(void *ctx)
+{
+	if (never)
+		bpf_tail_call(ctx, &no_session_programs, 0);
 }
 
 /*
@@ -51,6 +67,17 @@ static __always_inline void stay_on_kernel_stack(void *ctx)
 /* bpf_get_attach_cookie(): 7adfc6c9b315 "bpf: Add bpf_get_attach_cookie() BPF helper to access
  * bpf_cookie value", Linux 5.15. */
 const volatile bool have_attach_cookie __weak = true;
+
+/*
+ * Is this the return, in a program that is attached to a function's entry and return alike (session
+ * links: d920179b3d48 "bpf: Add support for uprobe multi session attach", Linux 6.13)? At the entry
+ * the instruction pointer is at the probe. bpf_session_is_return() would say it too, but takes an
+ * argument since 7.0 and none before.
+ */
+static __always_inline bool session_returns(struct pt_regs *ctx)
+{
+	return bpf_get_func_ip(ctx) != PT_REGS_IP(ctx);
+}
 
 /* The mm of the task that runs, as a number: an identity, never followed. */
 static __always_inline u64 current_mm(void)
@@ -77,6 +104,48 @@ static __always_inline u64 current_mm(void)
 #define USER_LINK(ctx)		   (((struct user_pt_regs *)(ctx))->regs[30])
 #endif
 
+/* A register of the context. Kept from clang, which would choose between addresses in the context:
+ * the verifier allows only constant ones. */
+#define CONTEXT_WORD(ctx, word)                                                                    \
+	({                                                                                         \
+		u64 value = (ctx)->word;                                                           \
+		barrier_var(value);                                                                \
+		value;                                                                             \
+	})
+
+/* What is in a register, by enum tm_register: userspace names one only where it knows the machine.
+ */
+static __always_inline u64 moved_argument(struct pt_regs *ctx, u32 place)
+{
+#if defined(__TARGET_ARCH_x86)
+	u64 ax = CONTEXT_WORD(ctx, ax), cx = CONTEXT_WORD(ctx, cx), dx = CONTEXT_WORD(ctx, dx);
+	u64 si = CONTEXT_WORD(ctx, si), di = CONTEXT_WORD(ctx, di), r8 = CONTEXT_WORD(ctx, r8);
+	u64 r9 = CONTEXT_WORD(ctx, r9), r10 = CONTEXT_WORD(ctx, r10), r11 = CONTEXT_WORD(ctx, r11);
+
+	switch (place) {
+	case TM_REGISTER_AX:
+		return ax;
+	case TM_REGISTER_CX:
+		return cx;
+	case TM_REGISTER_DX:
+		return dx;
+	case TM_REGISTER_SI:
+		return si;
+	case TM_REGISTER_DI:
+		return di;
+	case TM_REGISTER_8:
+		return r8;
+	case TM_REGISTER_9:
+		return r9;
+	case TM_REGISTER_10:
+		return r10;
+	case TM_REGISTER_11:
+		return r11;
+	}
+#endif
+	return 0;
+}
+
 /*
  * Where the stack pointer stood when the function was entered; `stack_words` were pushed since. At
  * the return probe it stands one word above that on x86 (ret has taken the return address), on it
@@ -101,6 +170,56 @@ static __always_inline u64 return_address(struct pt_regs *ctx, u64 sp)
 		return USER_LINK(ctx);
 	bpf_probe_read_user(&address, sizeof(address), (void *)sp);
 	return address;
+}
+
+/* The user's word at `address`; 0 if it can't be read. */
+static __always_inline u64 user_word(u64 address)
+{
+	u64 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (void *)address);
+	return word;
+}
+
+#if defined(__TARGET_ARCH_x86)
+#define ENDBR64 0xfa1e0ff3
+#define BND	0xf2
+
+/* Where a function begins, or the one that a PLT stub jumps to: jmp *slot(%rip), with endbr64 and
+ * bnd in front of it in some. */
+static __always_inline u64 behind_stub(u64 function)
+{
+	u64 at = function, code = user_word(at);
+
+	if ((u32)code == ENDBR64) {
+		at += 4;
+		code = user_word(at);
+	}
+	if ((code & 0xff) == BND) {
+		at += 1;
+		code >>= 8;
+	}
+	return (code & 0xffff) == 0x25ff ? user_word(at + 6 + (s32)(code >> 16)) : function;
+}
+#endif
+
+/*
+ * The one function that the call in front of this return address leads to, by call rel32 (through
+ * the PLT, too) or by call *slot(%rip); 0 where a register or a table says which, and where the
+ * dynamic linker has not yet.
+ */
+static __always_inline u64 called_function(u64 address)
+{
+#if defined(__TARGET_ARCH_x86)
+	u64 code = user_word(address - 8);
+	u64 target = address + (s32)(code >> 32);
+
+	if ((code >> 16 & 0xffff) == 0x15ff)
+		return user_word(target);
+	return (code >> 24 & 0xff) == 0xe8 ? behind_stub(target) : 0;
+#else
+	return 0;
+#endif
 }
 
 /* A return probe's trampoline lies at the start of a page. */

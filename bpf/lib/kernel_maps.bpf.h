@@ -42,13 +42,17 @@ BLOCK_MAP(page_blocks);
 BLOCK_MAP(percpu_blocks);
 BLOCK_MAP(vmalloc_blocks);
 
-/* Threads that are inside vmalloc: its pages are its own. */
+/* A thread that is inside vmalloc, which for large areas calls itself: its pages are its own. */
+struct inside_vmalloc {
+	u32 told; /* pages that the tracepoint has told meanwhile */
+	u32 depth;
+};
 const volatile bool vmalloc_is_traced __weak = false;
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u64);
-	__type(value, u32);
+	__type(value, struct inside_vmalloc);
 } inside_vmalloc __weak SEC(".maps");
 
 struct {

@@ -20,6 +20,9 @@ volatile __u32 next_generation __weak = 0;
 /* How many more raw stacks may be handed over: each takes a call site of its own. */
 volatile __u32 raw_stacks_left __weak = 0;
 
+/* Probes are there in windows only: what becomes of each block is told. */
+volatile __u32 tells_deaths __weak = 0;
+
 /* Which news are wanted. */
 const volatile bool tell_children __weak = false;
 const volatile bool tell_execs __weak = false;
@@ -111,6 +114,12 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 22);
 } raw_stacks __weak SEC(".maps");
+
+/* struct tm_death, where tells_deaths. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 12);
+} deaths __weak SEC(".maps");
 
 /* Processes that came to be: struct tm_news. A lost one is found by the next look at /proc. */
 struct {

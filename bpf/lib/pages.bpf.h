@@ -55,14 +55,22 @@ struct page___count {
 struct slab___any {
 	struct kmem_cache *slab_cache;
 	struct list_head slab_list;
+	void *next;
 	void *freelist;
+	unsigned int inuse : 16;
+	unsigned int objects : 15;
 };
 struct page___slab {
 	struct kmem_cache *slab_cache;
+	void *next;
+	void *freelist;
+	unsigned int inuse : 16;
+	unsigned int objects : 15;
 };
 /* Until 7.1 the nodes of a cache are an array of pointers. */
 struct kmem_cache_node___any {
 	struct list_head partial;
+	struct node_barn___any *barn;
 };
 struct kmem_cache___nodes {
 	struct kmem_cache_node___any *node[1];
@@ -80,13 +88,9 @@ volatile __u64 page_base __weak = 0;
 /* Where the kernel keeps the two, for userspace to say; 0: kallsyms does not tell data symbols. */
 const volatile __u64 vmemmap_base_at __weak = 0;
 const volatile __u64 page_offset_base_at __weak = 0;
-/* Slabs that agreed on a page_base that was not known. */
-volatile __u64 page_base_guess __weak = 0;
-volatile __u32 page_base_votes __weak = 0;
 
 #define PAGE_STRUCT_SHIFT 6
 #define PAGE_BYTES_SHIFT  12
-#define PAGE_BASE_VOTES	  16
 /* A tail page's compound_info is a mask where it is larger: no struct page lies there. */
 #define LOWEST_PAGE_MASK 0xffffffffc0000000UL
 
@@ -100,40 +104,9 @@ static __always_inline void read_page_base(void)
 		page_base = vmemmap - (direct_map >> PAGE_STRUCT_SHIFT);
 }
 
-/*
- * Without data symbols: a slab that is partly free knows one of its free objects by address, and is
- * itself a struct page. Pages of a slab are aligned to its size. What many slabs agree on is true.
- */
-static __always_inline void learn_page_base(struct kmem_cache *cache)
+static __always_inline u64 page_at(u64 base, u64 address)
 {
-	struct kmem_cache___nodes *nodes = (void *)cache;
-	struct slab___any *slab = NULL;
-	u64 first, free, guess;
-	u32 order;
-
-	if (!bpf_core_field_exists(nodes->node) || !bpf_core_type_exists(struct slab___any) ||
-	    !bpf_core_field_exists(slab->freelist))
-		return;
-	first = (u64)BPF_CORE_READ(nodes, node[0], partial.next);
-	if (!first)
-		return;
-	slab = (void *)(first - bpf_core_field_offset(struct slab___any, slab_list));
-	if (BPF_CORE_READ(slab, slab_cache) != cache)
-		return;
-	free = (u64)BPF_CORE_READ(slab, freelist);
-	order = BPF_CORE_READ(cache, oo.x) >> 16;
-	if (!free || order > TM_MAX_ORDER)
-		return;
-	free &= ~((1UL << (PAGE_BYTES_SHIFT + order)) - 1);
-	guess = (u64)slab - (free >> PAGE_STRUCT_SHIFT);
-	if (guess != page_base_guess) {
-		page_base_guess = guess;
-		page_base_votes = 0;
-		return;
-	}
-	page_base_votes++;
-	if (page_base_votes >= PAGE_BASE_VOTES)
-		page_base = guess;
+	return base + (address >> PAGE_BYTES_SHIFT << PAGE_STRUCT_SHIFT);
 }
 
 /* The struct page of an address of the direct map; 0: not known. */
@@ -143,7 +116,18 @@ static __always_inline u64 page_of(u64 address)
 		read_page_base();
 	if (!page_base)
 		return 0;
-	return page_base + (address >> PAGE_BYTES_SHIFT << PAGE_STRUCT_SHIFT);
+	return page_at(page_base, address);
+}
+
+/* The struct page of a page frame; 0: not known. */
+static __always_inline u64 page_of_frame(u64 pfn)
+{
+	u64 vmemmap = 0;
+
+	if (!vmemmap_base_at)
+		return 0;
+	bpf_probe_read_kernel(&vmemmap, sizeof(vmemmap), (void *)vmemmap_base_at);
+	return vmemmap ? vmemmap + (pfn << PAGE_STRUCT_SHIFT) : 0;
 }
 
 static __always_inline u64 head_of(u64 page)

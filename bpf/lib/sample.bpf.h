@@ -1,100 +1,88 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Allocations that the target itself tells of, by the probes of OpenTelemetry's memory contract:
- * otel_memory:alloc(address, size, weight) for one of several allocations, whose bytes `weight`
- * stands for, and otel_memory:free(address) for the blocks that it told of. What another probe has
- * counted is not counted again: the probe may be hit inside of malloc, or in a function around it
- * that gives out a part of malloc's block.
+ * Poisson sampling by bytes. Marks lie on the stream of a thread's allocated bytes at random, one
+ * in `interval` on average; a block is recorded if a mark falls into it, which happens with
+ * probability p = 1 - e^(-size/interval), and then stands for 1/p blocks and size/p bytes. Such
+ * sums are right on average whatever the sizes are (userspace/model/sampling.h has the mathematics
+ * in doubles, and the error). BPF has no floating point: fixed point here, and a test holds both
+ * against each other.
+ *
+ * How far it is to the next mark is kept with the thread. Marks have no memory, so that a countdown
+ * may be thrown away at any time (another interval) and drawn anew.
  */
 #ifndef TIDEMARK_SAMPLE_BPF_H
 #define TIDEMARK_SAMPLE_BPF_H
 
-#include "track.bpf.h"
+#include "marks.bpf.h"
+#include "thread.bpf.h"
 
-static __always_inline u64 usdt_argument(struct pt_regs *ctx, const struct tm_usdt_argument *spec)
+/* False: every block is recorded, and what follows is left out of the programs. */
+const volatile bool sampling __weak = false;
+
+/* Mean bytes between marks, 0: each block is recorded. May change while the trace runs.
+ * TM_MOST_INTERVAL_BYTES at most. */
+volatile __u32 sampling_interval __weak = 0;
+
+#define ONE_28 (1UL << 28)
+
+/* What a recorded block stands for. `count` has TM_COUNT_PLACES binary places where we sample. */
+struct weight {
+	u64 bytes;
+	u64 count;
+};
+
+/*
+ * size / (1 - e^(-size/R)) = R (y + y coth y) with y = size / 2R. y coth y from the first terms of
+ * its series, at y / 64, and doubled up from there: C(2y) = C(y) + y^2 / C(y). 28 binary places.
+ */
+static __noinline int weigh(u64 size, u32 interval, struct weight *weight)
 {
-	u32 unused_bits = 64 - 8 * (spec->size_bytes & 15);
-	u64 value = spec->value, from = 0;
+	u64 y, part, square, c;
 
-	if (spec->place != TM_PLACE_CONSTANT) {
-		bpf_probe_read_kernel(&from, sizeof(from), (void *)ctx + spec->register_offset);
-		value = from;
-	}
-	if (spec->place == TM_PLACE_MEMORY &&
-	    bpf_probe_read_user(&value, sizeof(value), (void *)(from + spec->value)))
+	if (!weight)
 		return 0;
-	value <<= unused_bits & 63;
-	return spec->is_signed ? (u64)((s64)value >> (unused_bits & 63))
-			       : value >> (unused_bits & 63);
-}
-
-/* The block that another probe has for this address, which may lie inside of it. */
-static __always_inline bool is_recorded(const struct thread_state *thread, u32 owner, u64 address)
-{
-	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
-
-	if (bpf_map_lookup_elem(&blocks, &key))
-		return true;
-	key.address = thread->last_given;
-	return address - thread->last_given < thread->last_given_size &&
-	       bpf_map_lookup_elem(&blocks, &key);
-}
-
-static __always_inline int track_sample(struct pt_regs *ctx, u64 raw_cookie)
-{
-	union cookie cookie = {.raw = raw_cookie};
-	u32 probe = cookie.fields.probe, owner = current_owner();
-	struct position start = {};
-	struct thread_state *thread;
-	struct tm_usdt *usdt;
-	u64 address;
-
-	if (!owner || gate_state == TM_GATE_DRAINING || !known_probe(cookie.fields))
-		return 0;
-	usdt = bpf_map_lookup_elem(&usdt_arguments, &probe);
-	thread = running_thread(true);
-	if (!usdt || !thread) {
-		count_event(TM_COUNTER_threads_full, 0);
+	if (!sampling || !interval || size / 32 >= interval) {
+		weight->bytes = size;
+		weight->count = sampling ? 1UL << TM_COUNT_PLACES : 1;
 		return 0;
 	}
-	start.sp = USER_SP(ctx);
-	start.fp = USER_FP(ctx);
-	start.pc = PT_REGS_IP(ctx) + 1; /* as if the probe's nop were a call */
-	if (thread->sp) {
-		if (still_pending(thread, start.sp, probe))
-			return 0;
-		abandon_call(thread);
-		thread->sp = 0;
+	/* What is in the countdown for a block of no size, too. */
+	if (!size)
+		size = 1;
+	y = (size << 27) / interval;
+	part = y >> 6;
+	square = part * part >> 28;
+	c = ONE_28 + square / 3 - (square * square >> 28) / 45;
+	for (u32 i = 0; i < 6; i++) {
+		part = y >> (6 - i);
+		c += part * part / c;
 	}
-	address = usdt_argument(ctx, &usdt->arguments[0]);
-	if (!address || is_recorded(thread, owner, address))
-		return 0;
-	thread->size = usdt_argument(ctx, &usdt->arguments[2]);
-	if (!find_call_site(thread, &start, owner, cookie.fields.allocator))
-		return 0;
-	count_event(TM_COUNTER_sampled_allocations, thread->size);
-	return record_block(thread, address, bpf_ktime_get_ns());
-}
-
-/* A block that is another allocator's is freed by that one, and seen there. */
-static __always_inline int track_sample_free(struct pt_regs *ctx, u64 raw_cookie)
-{
-	union cookie cookie = {.raw = raw_cookie};
-	struct tm_block_key key = {.owner = current_owner(), .space = TM_SPACE_HEAP};
-	u32 probe = cookie.fields.probe;
-	struct tm_block *block;
-	struct tm_usdt *usdt;
-
-	if (!key.owner || gate_state == TM_GATE_LEARNING || !known_probe(cookie.fields))
-		return 0;
-	usdt = bpf_map_lookup_elem(&usdt_arguments, &probe);
-	if (!usdt)
-		return 0;
-	key.address = usdt_argument(ctx, &usdt->arguments[0]);
-	block = bpf_map_lookup_elem(&blocks, &key);
-	if (block && block->site.allocator == cookie.fields.allocator)
-		free_block(key.owner, key.address);
+	c = (u64)interval * (y + c);
+	weight->bytes = (c + ONE_28 / 2) >> 28;
+	weight->count = (c >> (28 - TM_COUNT_PLACES)) / size;
 	return 0;
+}
+
+/* Does a mark fall into a block of `size` that the running thread allocates? */
+static __always_inline bool is_sampled(struct thread_state *thread, u64 size)
+{
+	u32 interval = sampling_interval;
+	u64 length = size ? size : 1;
+
+	if (!interval) {
+		thread->interval = 0;
+		return true;
+	}
+	if (thread->interval != interval) {
+		thread->interval = interval;
+		thread->bytes_to_mark = draw_distance(bpf_get_prandom_u32(), interval);
+	}
+	if (length <= thread->bytes_to_mark) {
+		thread->bytes_to_mark -= length;
+		return false;
+	}
+	thread->bytes_to_mark = draw_distance(bpf_get_prandom_u32(), interval);
+	return true;
 }
 
 #endif

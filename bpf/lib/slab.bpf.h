@@ -11,6 +11,18 @@
 /* What kmalloc(0) returns, and other small numbers that are no address: ZERO_SIZE_PTR. */
 #define LOWEST_ADDRESS 4096UL
 
+/* Beyond two pages kmalloc takes pages of its own: KMALLOC_MAX_CACHE_SIZE of SLUB. */
+#define LARGEST_SLAB_OBJECT (2 << PAGE_BYTES_SHIFT)
+
+/* A large kmalloc is memory of the page allocator, which has told it already. */
+static __always_inline void take_off_pages(u64 address)
+{
+	u64 page = page_of(address);
+
+	if (page && bpf_map_lookup_elem(&page_blocks, &page))
+		track_free(&page_blocks, page);
+}
+
 /* An object that is older than the trace: counted with its cache, for the sums. */
 static __noinline int old_object(u64 address)
 {
@@ -32,7 +44,7 @@ static __always_inline void slab_free(u64 address)
 		return;
 	if (bpf_map_lookup_elem(&slab_blocks, &address))
 		track_free(&slab_blocks, address);
-	else
+	else if (takes_allocations) /* else it may be younger than all that count */
 		old_object(address);
 }
 

@@ -25,12 +25,41 @@ struct position {
 	u64 fp;
 };
 
+/*
+ * Words of the user's stack that a walk reads at once: a copy of so many costs little more than one
+ * of a single word.
+ */
+#define WALK_WINDOW_WORDS 64
+
 /* A walk that is under way; `hash` is of the frames so far. */
 struct walk {
 	struct position at;
 	u64 hash;
 	u32 owner;
-	u32 guessed; /* a rule was not known (yet), and the frame pointer was tried */
+	u32 guessed;	   /* a rule was not known (yet), and the frame pointer was tried */
+	u32 window_failed; /* the stack ends within a window */
+	u32 unused;
+	u64 window_start; /* 0: nothing is in the window */
+	u64 wanted;	  /* the words that move_window() is to bring, */
+	u64 wanted_sp;	  /* at or above this */
+};
+
+/* Two stack pointers that lie further apart are on two stacks: a signal handler's, a coroutine's.
+ */
+#define STACK_SPAN_LIMIT (1UL << 20)
+
+/* The last call that was decided against, and whose return is not seen: quiet.bpf.h. */
+struct quiet_call {
+	u64 sp; /* entry stack pointer; 0: none */
+	u64 caller;
+	u64 probe;
+};
+
+/* A call instruction that leads to one probed function alone, by the address behind it. */
+#define DIRECT_CALL_BITS 5
+struct direct_call {
+	u64 caller;
+	u64 probe;
 };
 
 /* A thread's pending outermost call, and the room in which its stack is put together. */
@@ -45,19 +74,25 @@ struct thread_state {
 	u64 last_given_size;
 	struct tm_block old;
 	struct tm_site_key site;
-	u32 shape;
 	u32 probe;
+	u32 interval; /* sampling_interval when bytes_to_mark was drawn; 0: not yet */
+	u8 shape;     /* enum call_shape */
 	u8 have_old;
 	u8 site_lost;
-	u8 bare; /* no return probe on the pending call: its return instructions are probed */
 	u8 stack_lost;
-	u8 unused[4];
+	u8 bare;      /* no return probe on the pending call: its return instructions are probed */
+	u8 unsampled; /* the pending call's block is not to be recorded */
+	u8 unused[2];
+	u64 bytes_to_mark; /* that may be allocated before one is sampled: sample.bpf.h */
+	struct quiet_call quiet;
+	struct direct_call direct_calls[1 << DIRECT_CALL_BITS];
 	u32 syscall; /* the last followed one: its number and 1 more, SYSCALL_DONE at its exit */
 	u32 copies;  /* of mapping_enter or mapping_exit that ran in this event, a bit each */
 	struct walk walk;
 	struct tm_mapping_record
 		record; /* of the system call whose stack is put together behind it */
 	struct tm_stack stack;
+	u64 window[WALK_WINDOW_WORDS]; /* of the user's stack, from walk.window_start on */
 };
 
 struct {

@@ -12,124 +12,26 @@
 #ifndef TIDEMARK_TRACK_BPF_H
 #define TIDEMARK_TRACK_BPF_H
 
+#include "block.bpf.h"
 #include "filter.bpf.h"
+#include "quiet.bpf.h"
 #include "raw_stack.bpf.h"
 #include "stack.bpf.h"
-#include "thread.bpf.h"
 
-static __always_inline void add_allocation(struct tm_site *site, u64 size)
-{
-	__sync_fetch_and_add(&site->total_bytes, size);
-	__sync_fetch_and_add(&site->total_count, 1);
-}
-
-/* Takes a block, whose record is out of the table, off its call site. */
-static __always_inline void subtract_block(const struct tm_block *block)
-{
-	struct tm_site *site = bpf_map_lookup_elem(&sites, &block->site);
-
-	if (!site)
-		return;
-	__sync_fetch_and_add(&site->freed_bytes, block->size_bytes);
-	__sync_fetch_and_add(&site->freed_count, 1);
-}
-
-enum taking {
-	NOT_THERE = 0,
-	TAKEN = 1,
-	TAKEN_BY_ANOTHER = 2, /* between our look and our delete */
-};
-
-/* Takes the record at `address` out of the table. The delete decides who of two takers has it. */
-static __always_inline u32 take_block(u32 owner, u64 address, struct tm_block *taken)
-{
-	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
-	struct tm_block *block = bpf_map_lookup_elem(&blocks, &key);
-	int error;
-
-	if (!block)
-		return NOT_THERE;
-	*taken = *block;
-	error = bpf_map_delete_elem(&blocks, &key);
-	if (error == 0)
-		return TAKEN;
-	if (error == -ENOENT)
-		count_event(TM_COUNTER_racing_frees, 0);
-	else
-		count_event(TM_COUNTER_updates_refused, taken->size_bytes);
-	return TAKEN_BY_ANOTHER;
-}
-
-/* Takes a block off that is not at this address any more, whatever became of it. */
-static __noinline bool drop_block(u32 owner, u64 address, u32 counter)
-{
-	struct tm_block gone;
-
-	if (take_block(owner, address, &gone) != TAKEN)
-		return false;
-	subtract_block(&gone);
-	if (counter < TM_COUNTER_MAX)
-		count_event(counter, gone.size_bytes);
-	return true;
-}
-
-static __always_inline int insert_block(u32 owner, u64 address, const struct tm_block *block)
-{
-	struct tm_block_key key = {.address = address, .owner = owner, .space = TM_SPACE_HEAP};
-
-	return bpf_map_update_elem(&blocks, &key, block, BPF_NOEXIST);
-}
-
-static __noinline int record_block(struct thread_state *thread, u64 address, u64 birth_ns)
-{
-	struct tm_site *site;
-	struct tm_block block = {};
-	int error;
-
-	if (!thread)
-		return 0;
-	block.size_bytes = thread->size;
-	block.birth_ns = birth_ns;
-	block.site = thread->site;
-	site = bpf_map_lookup_elem(&sites, &block.site);
-	if (thread->site_lost || !site) {
-		count_event(TM_COUNTER_sites_full, block.size_bytes);
-		return 0;
-	}
-	error = insert_block(block.site.owner, address, &block);
-	if (error == -EEXIST) {
-		/* A block is live at an address that was just given out: its free was not seen. */
-		drop_block(block.site.owner, address, TM_COUNTER_missed_frees);
-		error = insert_block(block.site.owner, address, &block);
-	}
-	if (error) {
-		count_event(error == -E2BIG ? TM_COUNTER_blocks_full : TM_COUNTER_updates_refused,
-			    block.size_bytes);
-		return 0;
-	}
-	add_allocation(site, block.size_bytes);
-	thread->last_given = address;
-	thread->last_given_size = block.size_bytes;
-	/* Only now: what is not recorded at all is another loss. */
-	if (thread->stack_lost)
-		count_event(TM_COUNTER_stacks_full, block.size_bytes);
-	return 0;
-}
-
-/* Puts the old block of a realloc that failed back: it was never freed. */
-static __always_inline void restore_old_block(struct thread_state *thread)
-{
-	struct tm_block old = thread->old;
-
-	if (!thread->have_old || insert_block(old.site.owner, thread->old_address, &old) == 0)
-		return;
-	subtract_block(&old);
-	count_event(TM_COUNTER_restores_failed, old.size_bytes);
-}
-
-/* Two stack pointers that lie further apart are on two stacks: a signal handler's, a coroutine's.
+/*
+ * Entry and return of a call are seen by one program, which says at the entry whether the return is
+ * of interest: if not, the function returns without a trap.
  */
-#define STACK_SPAN_LIMIT (1UL << 20)
+const volatile bool have_sessions __weak = false;
+
+/* The pending call has been left without a return. */
+static __always_inline void abandon_call(struct thread_state *thread)
+{
+	if (!sampling || !thread->unsampled)
+		count_event(TM_COUNTER_abandoned_calls, thread->size);
+	restore_old_block(thread);
+	thread->sp = 0;
+}
 
 /*
  * Is the pending call still to return, now that another one begins? Not if this one lies further
@@ -188,6 +90,16 @@ static __always_inline void find_site(struct thread_state *thread, u64 stack_id,
 		thread->site_lost = 1;
 }
 
+/* Whose the block is that a call makes. */
+static __always_inline void note_owner(struct thread_state *thread, u32 owner, u16 allocator)
+{
+	thread->have_old = 0;
+	thread->old_address = 0;
+	thread->site.owner = owner;
+	thread->site.kind = TM_KIND_HEAP;
+	thread->site.allocator = allocator;
+}
+
 /*
  * Walks the stack from `start` to its call site. False while the gate is not open: then the walk
  * was for the rules that it asks for, and nothing is to be counted.
@@ -204,20 +116,9 @@ static __always_inline bool find_call_site(struct thread_state *thread,
 		return false;
 	if (thread->walk.guessed)
 		raw_id = hand_over_stack(start, owner);
-	thread->have_old = 0;
-	thread->old_address = 0;
-	thread->site.owner = owner;
-	thread->site.kind = TM_KIND_HEAP;
-	thread->site.allocator = allocator;
+	note_owner(thread, owner, allocator);
 	find_site(thread, raw_id ? raw_id : stack_id, raw_id != 0);
 	return true;
-}
-
-/* The pending call was left without a return. */
-static __always_inline void abandon_call(struct thread_state *thread)
-{
-	count_event(TM_COUNTER_abandoned_calls, thread->size);
-	restore_old_block(thread);
 }
 
 union cookie {
@@ -225,9 +126,26 @@ union cookie {
 	struct tm_cookie fields;
 };
 
+/* Argument `n` (from 0) of the call: compilers copy some to another register ahead of the site. */
+static __always_inline u64 argument(struct pt_regs *ctx, struct tm_cookie cookie, u32 n)
+{
+	u32 place = cookie.argument_registers >> (4 * n) & 15;
+
+	if (place)
+		return moved_argument(ctx, place);
+	switch (n) {
+	case 0:
+		return PT_REGS_PARM1(ctx);
+	case 1:
+		return PT_REGS_PARM2(ctx);
+	default:
+		return PT_REGS_PARM3(ctx);
+	}
+}
+
 static __always_inline bool known_probe(struct tm_cookie cookie)
 {
-	if (!cookie.valid) {
+	if (!(cookie.flags & TM_COOKIE_VALID)) {
 		count_event(TM_COUNTER_unknown_probes, 0);
 		return false;
 	}
@@ -236,82 +154,159 @@ static __always_inline bool known_probe(struct tm_cookie cookie)
 	return true;
 }
 
-/* Begins a call: the state of its thread, or NULL where it is not ours to follow (another owner, or
- * nested). */
+/* What is known of a call when it begins. */
+struct call {
+	u64 sp; /* at the function's entry */
+	u64 caller;
+	u64 site; /* of the probe */
+	u64 size;
+	struct tm_cookie cookie;
+	u32 owner;
+	u32 shape;
+};
+
+static __always_inline void note_call(struct thread_state *thread, const struct call *call)
+{
+	thread->sp = call->sp;
+	thread->caller = call->caller;
+	thread->size = call->size;
+	thread->shape = call->shape;
+	thread->probe = call->cookie.probe;
+	thread->bare = !!(call->cookie.flags & TM_COOKIE_BARE);
+}
+
+/* Walks the call's stack and finds its site; false where nothing is to be recorded yet. */
+static __always_inline bool place_call(struct pt_regs *ctx, struct thread_state *thread,
+				       const struct call *call)
+{
+	struct position start = {.pc = call->caller,
+				 .sp = call->sp + 8 * CALL_PUSHES_RETURN_ADDRESS,
+				 .fp = USER_FP(ctx)};
+
+	if (!find_call_site(thread, &start, call->owner, call->cookie.allocator))
+		return false;
+	note_call(thread, call);
+	return true;
+}
+
+enum following {
+	IF_SAMPLED = 0,
+	IN_ANY_CASE = 1, /* an old block hangs on what becomes of the call */
+};
+
+/*
+ * Decides about the block that is to be made. False where nothing of the call is of interest any
+ * more. Where its return is seen in any case, it is pending until then: what it calls is told so.
+ */
+static __always_inline bool decide_call(struct thread_state *thread, const struct call *call,
+					u32 following)
+{
+	u32 probe = call->cookie.probe;
+
+	if (have_sessions &&
+	    is_part_of_quiet_call(thread, call->owner, call->sp, call->caller, probe))
+		return false;
+	thread->unsampled = !is_sampled(thread, call->size);
+	if (!thread->unsampled)
+		return true;
+	if (have_sessions && !(call->cookie.flags & TM_COOKIE_BARE) && following == IF_SAMPLED &&
+	    calls_directly(thread, call->caller, call->site, probe)) {
+		note_quiet_call(thread, call->sp, call->caller, probe);
+		return false;
+	}
+	note_call(thread, call);
+	note_owner(thread, call->owner, call->cookie.allocator);
+	return true;
+}
+
+/* Begins a call: the state of its thread, or NULL where it is not ours to follow (another owner,
+ * nested, not sampled). */
 static __noinline struct thread_state *begin_call(struct pt_regs *ctx, u64 raw_cookie, u64 size,
-						  u32 shape)
+						  u32 shape, u32 following)
 {
 	union cookie cookie = {.raw = raw_cookie};
-	struct position start = {};
+	struct call call = {
+		.site = PT_REGS_IP(ctx), .size = size, .cookie = cookie.fields, .shape = shape};
 	struct thread_state *thread;
-	u32 owner = current_owner();
-	u64 sp, caller;
 
-	if (!owner || gate_state == TM_GATE_DRAINING || !known_probe(cookie.fields))
+	call.owner = current_owner();
+	if (!call.owner || gate_state == TM_GATE_DRAINING || !known_probe(cookie.fields))
 		return NULL;
 	thread = running_thread(true);
 	if (!thread) {
 		count_event(TM_COUNTER_threads_full, size);
 		return NULL;
 	}
-	sp = entry_sp(ctx, cookie.fields.stack_words);
-	caller = return_address(ctx, sp);
+	call.sp = entry_sp(ctx, cookie.fields.stack_words);
+	call.caller = return_address(ctx, call.sp);
 	if (thread->sp) {
-		if (still_pending(thread, sp, cookie.fields.probe)) {
-			count_inner_call(thread, sp, caller, size);
+		if (still_pending(thread, call.sp, cookie.fields.probe)) {
+			count_inner_call(thread, call.sp, call.caller, size);
 			return NULL;
 		}
 		abandon_call(thread);
 	}
-	start.pc = caller;
-	start.sp = sp + 8 * CALL_PUSHES_RETURN_ADDRESS;
-	start.fp = USER_FP(ctx);
-	if (!find_call_site(thread, &start, owner, cookie.fields.allocator))
-		return NULL;
-	thread->sp = sp;
-	thread->caller = caller;
-	thread->size = size;
-	thread->shape = shape;
-	thread->probe = cookie.fields.probe;
-	thread->bare = cookie.fields.bare;
-	return thread;
+	if (sampling && gate_state == TM_GATE_OPEN) {
+		if (!decide_call(thread, &call, following))
+			return NULL;
+		if (thread->unsampled)
+			return thread;
+	}
+	return place_call(ctx, thread, &call) ? thread : NULL;
+}
+
+/* What the entry of a call says to the kernel, in a session: 0: the return is wanted, 1: it is not.
+ */
+static __always_inline int return_wanted(const struct thread_state *thread)
+{
+	return thread ? 0 : 1;
 }
 
 static __always_inline int track_alloc(struct pt_regs *ctx, u64 cookie, u64 size)
 {
-	begin_call(ctx, cookie, size, SHAPE_RESULT);
-	return 0;
+	return return_wanted(begin_call(ctx, cookie, size, SHAPE_RESULT, IF_SAMPLED));
 }
 
 static __always_inline int track_memptr_alloc(struct pt_regs *ctx, u64 cookie, u64 memptr, u64 size)
 {
-	struct thread_state *thread = begin_call(ctx, cookie, size, SHAPE_MEMPTR);
+	struct thread_state *thread = begin_call(ctx, cookie, size, SHAPE_MEMPTR, IF_SAMPLED);
 
 	if (thread)
 		thread->memptr = memptr;
-	return 0;
+	return return_wanted(thread);
+}
+
+/* Is a block of the running task's owner known at this address? */
+static __always_inline bool is_recorded(u64 address)
+{
+	struct tm_block_key key = {.address = address, .space = TM_SPACE_HEAP};
+
+	key.owner = current_owner();
+	return key.owner && bpf_map_lookup_elem(&blocks, &key);
 }
 
 static __always_inline int track_realloc(struct pt_regs *ctx, u64 cookie, u64 address, u64 size,
 					 u32 shape)
 {
-	struct thread_state *thread = begin_call(ctx, cookie, size, shape);
+	u32 following = sampling && address && is_recorded(address) ? IN_ANY_CASE : IF_SAMPLED;
+	struct thread_state *thread = begin_call(ctx, cookie, size, shape, following);
 	struct tm_block old;
 
 	if (!address || gate_state != TM_GATE_OPEN)
-		return 0;
+		return return_wanted(thread);
 	if (!thread) {
 		/* A call that can't be followed: begin_call() has counted it, its block may lie
-		 * anywhere. */
-		drop_block(current_owner(), address, TM_COUNTER_MAX);
-		return 0;
+		 * anywhere. Where we sample, it is one whose block is not known. */
+		if (!sampling || following == IN_ANY_CASE)
+			drop_block(current_owner(), address, TM_COUNTER_MAX);
+		return return_wanted(thread);
 	}
 	thread->old_address = address;
 	if (take_block(thread->site.owner, address, &old) == TAKEN) {
 		thread->old = old;
 		thread->have_old = 1;
 	}
-	return 0;
+	return return_wanted(thread);
 }
 
 /* Frees what is at `address`; true if that was a block of ours, or another taker's by now. */
@@ -320,8 +315,10 @@ static __always_inline bool free_block(u32 owner, u64 address)
 	struct tm_block block;
 	u32 taking = take_block(owner, address, &block);
 
-	if (taking == TAKEN)
+	if (taking == TAKEN) {
 		subtract_block(&block);
+		tell_death(address, &block, TM_DEATH_FREED);
+	}
 	return taking != NOT_THERE;
 }
 
@@ -346,23 +343,26 @@ static __noinline int count_unmatched_free(u64 address)
 	return 0;
 }
 
-static __always_inline int track_free(u64 raw_cookie, u64 address)
+static __always_inline int track_free(struct pt_regs *ctx, u64 raw_cookie)
 {
 	union cookie cookie = {.raw = raw_cookie};
+	u64 address = argument(ctx, cookie.fields, 0);
 	u32 owner = current_owner();
 
 	if (!owner || !address || gate_state == TM_GATE_LEARNING)
 		return 0;
 	known_probe(cookie.fields);
-	if (!free_block(owner, address))
+	/* Where we sample, a block that is not known is nothing to tell of. */
+	if (!free_block(owner, address) && !sampling)
 		count_unmatched_free(address);
 	return 0;
 }
 
 /* A free that may be made of another one of the same block, which is probed as well. */
-static __always_inline int track_delete(u64 raw_cookie, u64 address)
+static __always_inline int track_delete(struct pt_regs *ctx, u64 raw_cookie)
 {
 	union cookie cookie = {.raw = raw_cookie};
+	u64 address = argument(ctx, cookie.fields, 0);
 	u32 owner = current_owner();
 	struct thread_state *thread;
 
@@ -370,7 +370,9 @@ static __always_inline int track_delete(u64 raw_cookie, u64 address)
 		return 0;
 	known_probe(cookie.fields);
 	if (!free_block(owner, address))
-		return count_unmatched_free(address);
+		return sampling ? 0 : count_unmatched_free(address);
+	if (sampling)
+		return 0;
 	thread = running_thread(true);
 	if (thread)
 		thread->last_deleted = address;
@@ -402,7 +404,8 @@ static __always_inline int track_throw(struct pt_regs *ctx)
 	if (!thread || !thread->sp || !thread->bare || USER_SP(ctx) >= thread->sp)
 		return 0;
 	thread->sp = 0;
-	count_event(TM_COUNTER_failed_allocations, thread->size);
+	if (!sampling || !thread->unsampled)
+		count_event(TM_COUNTER_failed_allocations, thread->size);
 	restore_old_block(thread);
 	return 0;
 }
@@ -426,11 +429,14 @@ static __noinline int settle_realloc(struct thread_state *thread, u64 address)
 		struct tm_block old = thread->old;
 
 		subtract_block(&old);
-		birth_ns = old.birth_ns;
-	} else if (thread->old_address && gate_state == TM_GATE_OPEN) {
+		tell_death(thread->old_address, &old, TM_DEATH_FREED);
+		/* In windows a block is as old as what was seen of it. */
+		if (!tells_deaths)
+			birth_ns = old.birth_ns;
+	} else if (thread->old_address && !sampling && gate_state == TM_GATE_OPEN) {
 		count_event(TM_COUNTER_unmatched_frees, 0);
 	}
-	if (address)
+	if (address && !(sampling && thread->unsampled))
 		record_block(thread, address, birth_ns);
 	return 0;
 }
@@ -457,6 +463,8 @@ static __always_inline int settle_call(struct pt_regs *ctx, u64 sp)
 		return settle_realloc(thread, address >= thread->size ? thread->old_address : 0);
 	if (thread->shape == SHAPE_REALLOC || thread->shape == SHAPE_REALLOCF)
 		return settle_realloc(thread, address);
+	if (sampling && thread->unsampled)
+		return 0;
 	if (thread->shape == SHAPE_MEMPTR) {
 		bool failed = (u32)address != 0;
 

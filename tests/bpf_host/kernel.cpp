@@ -165,8 +165,8 @@ std::optional<std::byte> Kernel::byte_at(uint64_t address) const {
   return std::nullopt;
 }
 
-void Kernel::run(Program program, const Task& task, const Registers& registers,
-                 uint64_t probe_cookie) {
+int Kernel::run(Program program, const Task& task, const Registers& registers,
+                uint64_t probe_cookie) {
   pt_regs context{};
   context.ip = registers.ip;
   context.sp = registers.sp;
@@ -175,9 +175,10 @@ void Kernel::run(Program program, const Task& task, const Registers& registers,
   context.si = registers.arguments[1];
   context.dx = registers.arguments[2];
   context.ax = registers.result;
+  context.r10 = registers.r10;
   running = task;
   cookie = probe_cookie;
-  program(&context);
+  return program(&context);
 }
 
 namespace {
@@ -271,6 +272,8 @@ volatile __u32 self_tgid = 1;
 volatile bool tell_children = false;
 volatile bool tell_execs = false;
 volatile bool select_all = false;
+volatile bool sampling = false;
+volatile bool have_sessions = false;
 
 void* bpf_map_lookup_elem(void* map, const void* key) {
   return kernel().table_of(map).lookup(key);
@@ -340,6 +343,14 @@ __u64 bpf_get_attach_cookie(void*) {
   return kernel().cookie;
 }
 
+__u64 bpf_get_func_ip(void*) {
+  return kernel().function_ip;
+}
+
+__u32 bpf_get_prandom_u32(void) {
+  return kernel().random();
+}
+
 __u64 bpf_get_current_pid_tgid(void) {
   return (__u64{kernel().running.tgid} << 32) | kernel().running.tid;
 }
@@ -365,6 +376,8 @@ void set_constants(const Constants& constants) {
   tell_children = constants.tell_children;
   tell_execs = constants.tell_execs;
   select_all = constants.select_all;
+  sampling = constants.sampling;
+  have_sessions = constants.sessions;
 }
 
 }  // namespace tidemark::bpf_host

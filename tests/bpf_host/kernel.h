@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -81,6 +82,7 @@ struct Registers {
   uint64_t fp = 0;
   uint64_t arguments[3] = {0, 0, 0};
   uint64_t result = 0;
+  uint64_t r10 = 0;  // a register that is no argument's
 };
 
 // How a thread ends.
@@ -120,7 +122,8 @@ class Kernel {
   [[nodiscard]] uint64_t word_at(uint64_t address) const;
   [[nodiscard]] bool read(void* into, std::size_t size, uint64_t address) const;
 
-  void run(Program program, const Task& task, const Registers& registers, uint64_t cookie);
+  // What the program returns.
+  int run(Program program, const Task& task, const Registers& registers, uint64_t cookie);
   // By the leader, unless `thread` says which other thread it was.
   void exec(const Task& task, uint32_t thread = 0);
   void fork(const Task& parent, const Task& child);
@@ -129,7 +132,9 @@ class Kernel {
   void leave(SyscallProgram program, const Task& task, const SystemCall& call, uint64_t result);
 
   Task running;
-  uint64_t cookie = 0;      // of the probe that runs
+  uint64_t cookie = 0;       // of the probe that runs
+  uint64_t function_ip = 0;  // where it sits
+  std::mt19937 random{1};
   uint64_t now_ns = 1000;   // the clock stands until a test moves it
   bool no_storage = false;  // bpf_task_storage_get() creates nothing
   bool compat = false;      // the running task is in a system call of 32-bit code
@@ -160,6 +165,8 @@ struct Constants {
   bool tell_children = false;
   bool tell_execs = false;
   bool select_all = false;
+  bool sampling = false;
+  bool sessions = false;
 };
 void set_constants(const Constants& constants);
 

@@ -72,6 +72,15 @@ long bpf_map_delete_elem(void* map, const void* key) {
   return table.entries.erase({first, first + table.definition->key_bytes}) == 1 ? 0 : -ENOENT;
 }
 
+// Only where the kernel does not say where its per-CPU memory is: not told here.
+void* bpf_map_lookup_percpu_elem(void*, const void*, __u32) {
+  return nullptr;
+}
+
+__u64 bpf_get_current_task(void) {
+  return 0;
+}
+
 long bpf_probe_read_kernel(void* into, __u32 size, const void* address) {
   std::memcpy(into, address, size);
   return 0;
@@ -109,6 +118,12 @@ constexpr uint64_t kCaller = 0xffffffff81000100;
 void set_gate(bool open) {
   is_counting = open ? 1 : 0;
   takes_allocations = open ? 1 : 0;
+}
+
+// An event of the last page of a call in bulk.
+bpf_raw_tracepoint_args* event_of_last_page() {
+  alignas(bpf_raw_tracepoint_args) static uint64_t list[12] = {kPages + 129 * kPage, 0, 0xcc0, 0};
+  return reinterpret_cast<bpf_raw_tracepoint_args*>(list);
 }
 
 class Kernel {
@@ -246,6 +261,32 @@ TEST_CASE("kernel track: an allocation at an address that is live proves a misse
   CHECK(kernel.counter(TM_KERNEL_missed_frees).bytes == 2 * 192);
 }
 
+TEST_CASE(
+    "kernel verify: what is found free is taken off once, unless it is younger than the walk") {
+  Kernel kernel;
+  kernel.host().now_ns = 1000;
+  kernel.cache_alloc(kObject);
+  kernel.cache_alloc(kObject + 256);
+  kernel.host().now_ns = 2000;
+  kernel.cache_alloc(kObject + 512);
+  for (const uint64_t object : {kObject, kObject + 512, kObject + 768}) drop_object(object, 1500);
+  auto site = kernel.only_site();
+  CHECK(live_count(site) == 2);
+  CHECK(site.dropped_frees == 1);
+  CHECK(site.missed_frees == 0);
+  CHECK(kernel.counter(TM_KERNEL_dropped_by_verification).count == 1);
+  CHECK(kernel.counter(TM_KERNEL_dropped_by_verification).bytes == 192);
+  drop_object(kObject, 1500);
+  drop_object(kObject + 512, 2000);  // born when the walk began
+  CHECK(kernel.only_site().dropped_frees == 1);
+  drop_object(kObject + 512, 2001);
+  site = kernel.only_site();
+  CHECK(site.dropped_frees == 2);
+  CHECK(live_bytes(site) == 192);
+  kernel.kfree(kObject);  // it counts as older than the trace
+  CHECK(kernel.only_site().freed_count == 2);
+}
+
 TEST_CASE("kernel track: a large kmalloc that is told twice is one, at the outer call") {
   Kernel kernel;
   kernel.kmalloc(kObject, 10000, 16384, 0x1111);
@@ -356,6 +397,48 @@ TEST_CASE("kernel pages: orders, flags, and pages that move") {
   CHECK(kernel.counter(TM_KERNEL_pages_freed).bytes == 10);
   kernel.page_alloc(0, 2);
   CHECK(kernel.counter(TM_KERNEL_failed_allocations).count == 1);
+}
+
+TEST_CASE("kernel pages: a compound page that goes does not hide that another one may be split") {
+  Kernel kernel;
+  kernel.page_alloc(kPages, 3);                       // may be split
+  kernel.page_alloc(kPages + 8 * kPage, 3, 0x40cc0);  // compound
+  kernel.page_free(kPages + 8 * kPage, 3);
+  kernel.page_free(kPages + 5 * kPage, 0);
+  uint64_t live = 0;
+  for (const auto& site : kernel.sites()) live += live_bytes(site);
+  CHECK(live == 7 * 4096);
+}
+
+TEST_CASE(
+    "kernel pages: in bulk, what was there before and what an event has told is not born again") {
+  Kernel kernel;
+  kernel.table("page_blocks").room = 200;
+  static __u64 slots[130];
+  std::fill(std::begin(slots), std::end(slots), 0);
+  slots[1] = kPages + 1000 * kPage;  // of the caller's, from before
+  const auto fill = [] {
+    for (uint64_t i = 0; i < 130; ++i) {
+      if (i != 1) slots[i] = kPages + i * kPage;
+    }
+    // The last of them the allocator takes one by one, which is told.
+    machine->tid = 7;
+    on_page_alloc(event_of_last_page());
+  };
+  pages_in_bulk(nullptr, slots, 130, 130, fill);
+  uint64_t live = 0;
+  for (const auto& site : kernel.sites()) live += live_bytes(site);
+  CHECK(live == 129 * 4096);
+  CHECK(kernel.counter(TM_KERNEL_pages_allocated).bytes == 129);
+  kernel.page_free(kPages + 5 * kPage, 0);
+  CHECK(kernel.table("page_blocks").entries.size() == 128);
+}
+
+TEST_CASE("kernel pages: a range is taken in blocks that are aligned and end with it") {
+  CHECK(order_at(0, 4096) == 10);
+  CHECK(order_at(1024, 1025) == 0);
+  CHECK(order_at(8, 12) == 2);
+  CHECK(order_at(6, 64) == 1);
 }
 
 TEST_CASE("kernel pages: a block that is split comes out even, however it is freed") {

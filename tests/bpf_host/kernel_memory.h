@@ -32,6 +32,11 @@ int on_percpu_alloc(struct bpf_raw_tracepoint_args* context);
 int on_percpu_free(struct bpf_raw_tracepoint_args* context);
 int on_page_alloc(struct bpf_raw_tracepoint_args* context);
 int on_page_free(struct bpf_raw_tracepoint_args* context);
+int drop_object(__u64 address, __u64 before_ns);
+int drop_free_pages(struct bpf_raw_tracepoint_args* context);
+int order_at(__u64 first_frame, __u64 end);
+// A call for pages in bulk; `fill` stands for the allocator.
+void pages_in_bulk(void* context, __u64* array, __u64 asked, __u64 filled_now, void (*fill)(void));
 void forget_splittable_blocks(void);
 
 extern volatile __u32 is_counting;

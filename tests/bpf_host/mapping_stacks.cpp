@@ -17,7 +17,8 @@ tm_rule rule(tm_rule_kind kind, int32_t cfa_offset = 0) {
   return {.cfa_offset = cfa_offset,
           .fp_offset = 0,
           .kind = static_cast<uint8_t>(kind),
-          .saves_fp = 0,
+          .saved_fp = TM_FP_SAME,
+          .cfa_added = 0,
           .unused = {}};
 }
 
@@ -156,4 +157,34 @@ TEST_CASE("backing: what is mapped inside an allocator's call is the allocator's
     thread.sp -= 256;
     CHECK(mapped(trace).record.backing == 0);
   }
+}
+
+// Whether it is the heap's is said by the whole stack: the slot may hold what an earlier call left.
+TEST_CASE("backing: a call that was decided against is named by where it returns to") {
+  MappingTrace trace;
+  set_constants({.sampling = true, .sessions = true});
+  sampling_interval = TM_MOST_INTERVAL_BYTES;
+  Thread& thread = trace.main;
+  thread.caller = 0x1008;
+  trace.kernel.add_memory(0xf00, 0x1100);
+  trace.kernel.write(thread.caller - 8, (uint64_t{0x5000} - thread.caller) << 32 | 0xe8ull << 24);
+  thread.call(thread.caller);
+  thread.enter(kMallocSession, {100});
+  const uint64_t entry = thread.sp;
+  REQUIRE(trace.kernel.word_at(entry) == thread.caller);
+  thread.sp -= 256;
+  const auto told = mapped(trace).record;
+  CHECK(told.backing == 0);
+  CHECK(told.quiet_caller == thread.caller);
+  SUBCASE("not further out") {
+    thread.sp = entry + 64;
+  }
+  SUBCASE("not on another stack") {
+    thread.sp = entry - (uint64_t{2} << 20);
+  }
+  SUBCASE("not once its slot was used again") {
+    trace.kernel.write(entry, 0x4444);
+  }
+  CHECK(mapped(trace).record.quiet_caller == 0);
+  set_constants({});
 }

@@ -14,6 +14,13 @@
 
 #include "programs.h"
 
+void weigh_block(__u64 size, __u32 interval, __u64* bytes, __u64* count) {
+  struct weight weight;
+  weigh(size, interval, &weight);
+  *bytes = weight.bytes;
+  *count = weight.count;
+}
+
 // The pointers of a map declaration carry its numbers as array bounds; nothing is read.
 #define NUMBER(map, field) (sizeof(*(map).field) / sizeof(int))
 #define MAP(map)                                                               \

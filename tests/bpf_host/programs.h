@@ -39,11 +39,13 @@ int heap_arena_calloc(struct pt_regs* context);
 int heap_arena_realloc(struct pt_regs* context);
 int heap_delete(struct pt_regs* context);
 int heap_bulk_free(struct pt_regs* context);
+int heap_malloc_session(struct pt_regs* context);
+int heap_realloc_session(struct pt_regs* context);
 int heap_leave(struct pt_regs* context);
 int heap_throw(struct pt_regs* context);
 int heap_library(struct pt_regs* context);
-int heap_sample(struct pt_regs* context);
-int heap_sample_free(struct pt_regs* context);
+int heap_usdt_alloc(struct pt_regs* context);
+int heap_usdt_free(struct pt_regs* context);
 int heap_return(struct pt_regs* context);
 int life_exec(struct bpf_raw_tracepoint_args* context);
 int life_fork(struct bpf_raw_tracepoint_args* context);
@@ -56,6 +58,11 @@ int mapping_exit2(__u64* context);
 extern volatile __u32 gate_state;
 extern volatile __u32 next_generation;
 extern volatile __u32 raw_stacks_left;
+extern volatile __u32 sampling_interval;
+
+// Of bpf/lib/sample.bpf.h.
+__u64 draw_distance(__u32 random, __u32 interval);
+void weigh_block(__u64 size, __u32 interval, __u64* bytes, __u64* count);
 
 #ifdef __cplusplus
 }

@@ -11,48 +11,9 @@
 #include <bit>
 #include <cstring>
 
-#include "trace.h"
+#include "walk.h"
 
 using namespace tidemark::bpf_host;
-using Frames = std::vector<uint64_t>;
-
-namespace {
-
-constexpr tm_rule kBottomRule{
-    .cfa_offset = 0, .fp_offset = 0, .kind = TM_RULE_BOTTOM, .saves_fp = 0, .unused = {}};
-
-tm_rule kind_only(tm_rule_kind kind) {
-  tm_rule rule = kBottomRule;
-  rule.kind = static_cast<uint8_t>(kind);
-  return rule;
-}
-
-tm_rule cfa_rule(tm_rule_kind base, int32_t cfa_offset) {
-  tm_rule rule = kind_only(base);
-  rule.cfa_offset = cfa_offset;
-  return rule;
-}
-
-tm_rule saving_rule(tm_rule_kind base, int32_t cfa_offset, int32_t fp_offset) {
-  tm_rule rule = cfa_rule(base, cfa_offset);
-  rule.fp_offset = fp_offset;
-  rule.saves_fp = 1;
-  return rule;
-}
-
-// One allocation at 0xa000 from 0x1001, whose frame begins at `base`.
-struct Walk : Trace {
-  uint64_t base = main.sp;
-
-  void word(uint64_t offset, uint64_t value) { kernel.write(base + offset, value); }
-  Frames frames() {
-    main.malloc(1, 0xa000);
-    return frames_of(0xa000);
-  }
-  tm_stack_end end() { return end_of(0xa000); }
-};
-
-}  // namespace
 
 TEST_CASE("walk: by a stack-pointer rule") {
   Walk walk;
@@ -290,6 +251,48 @@ TEST_CASE("walk: where a rule is not known yet, the stack is handed over as it l
   CHECK(walk.counted_only({}));
 }
 
+TEST_CASE("walk: up to the end of the stack, where no window of words fits any more") {
+  Walk walk;
+  walk.main.sp += 0x4000 - 64;
+  walk.base = walk.main.sp;
+  walk.put_rule(0x1001, saving_rule(TM_RULE_SP, 32, -32));
+  walk.put_rule(0x2001, cfa_rule(TM_RULE_SP, 16));
+  walk.put_rule(0x3001, saving_rule(TM_RULE_SP, 16, -16));
+  walk.put_rule(0x4001, kBottomRule);
+  walk.word(24, 0x2001);
+  walk.word(40, 0x3001);
+  walk.word(56, 0x4001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001, 0x4001});
+  CHECK(walk.end() == TM_STACK_BOTTOM);
+}
+
+TEST_CASE("walk: frames larger than the window, and the frame pointer saved far below") {
+  Walk walk;
+  walk.put_rule(0x1001, saving_rule(TM_RULE_SP, 2048, -2040));
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 528, -1000));
+  walk.put_rule(0x3001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.put_rule(0x4001, kBottomRule);
+  walk.word(8, walk.base + 4096);
+  walk.word(2040, 0x2001);
+  walk.word(4096 + 528 - 1000, walk.base + 8000);
+  walk.word(4096 + 520, 0x3001);
+  walk.word(8008, 0x4001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001, 0x4001});
+}
+
+TEST_CASE("walk: a saved frame pointer at an odd place is read as it lies there") {
+  Walk walk;
+  walk.put_rule(0x1001, saving_rule(TM_RULE_SP, 48, -44));
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.put_rule(0x3001, kBottomRule);
+  const uint64_t fp = walk.base + 96;
+  walk.word(0, fp << 32);
+  walk.word(8, fp >> 32);
+  walk.word(40, 0x2001);
+  walk.word(104, 0x3001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+}
+
 TEST_CASE("walk: 127 frames are kept, innermost first") {
   Walk walk;
   walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 8));
@@ -337,12 +340,74 @@ TEST_CASE("walk: stacks that differ have other ids, equal ones the same") {
 
 TEST_CASE("walk: a return address that cannot be read is a frame of 0, and still a call site") {
   Walk walk;
-  const tm_cookie cookie{
-      .probe = 0, .allocator = 0, .stack_words = 0, .valid = 1, .bare = 0, .unused = {}};
+  const tm_cookie cookie{.probe = 0,
+                         .allocator = 0,
+                         .stack_words = 0,
+                         .flags = TM_COOKIE_VALID,
+                         .argument_registers = 0};
   const auto raw = std::bit_cast<uint64_t>(cookie);
   walk.kernel.run(heap_malloc, walk.main.task, {.sp = 0x10, .arguments = {5, 0, 0}}, raw);
   walk.kernel.run(heap_return, walk.main.task, {.sp = 0x18, .result = 0xa000}, 0);
   CHECK(walk.live() == Totals{5, 1});
   CHECK(walk.frames_of(0xa000) == Frames{0});
   CHECK(walk.adds_up());
+}
+
+TEST_CASE("walk: a realigned stack, whose CFA and frame pointer lie in memory") {
+  Walk walk;
+  walk.main.fp = walk.base + 64;
+  tm_rule realigned = cfa_rule(TM_RULE_DEREF_FP, -8);
+  realigned.saved_fp = TM_FP_AT_FP;
+  SUBCASE("at the word that is read") {
+    walk.word(56, walk.base + 512);
+  }
+  SUBCASE("and some more") {
+    walk.word(56, walk.base + 496);
+    realigned.cfa_added = 16;
+  }
+  walk.put_rule(0x1001, realigned);
+  walk.word(64, walk.base + 1024);  // the caller's frame pointer
+  walk.word(504, 0x2001);
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.word(1032, 0x3001);
+  walk.put_rule(0x3001, kBottomRule);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x3001});
+  CHECK(walk.end() == TM_STACK_BOTTOM);
+}
+
+TEST_CASE("walk: a CFA in memory that is not there cuts the stack") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_DEREF_SP, 0x100000));
+  CHECK(walk.frames() == Frames{0x1001});
+  CHECK(walk.end() == TM_STACK_BROKEN);
+}
+
+TEST_CASE("walk: out of a signal handler to what it interrupted, on another stack below") {
+  Walk walk;
+  walk.put_rule(0x1001, cfa_rule(TM_RULE_SP, 16));
+  walk.word(8, 0x2001);
+  walk.put_rule(0x2001, kind_only(TM_RULE_SIGNAL));
+  constexpr uint64_t kInterrupted = 0x300000;
+  walk.kernel.add_memory(kInterrupted, kInterrupted + 0x1000);
+  walk.word(16 + TM_SIGNAL_PC, 0x5000);
+  walk.word(16 + TM_SIGNAL_SP, kInterrupted);
+  walk.word(16 + TM_SIGNAL_FP, kInterrupted + 0x100);
+  walk.put_rule(0x5001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.kernel.write(kInterrupted + 0x108, 0x6001);
+  walk.put_rule(0x6001, kBottomRule);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001, 0x5001, 0x6001});
+  CHECK(walk.end() == TM_STACK_BOTTOM);
+}
+
+TEST_CASE("walk: a lost frame pointer does not serve") {
+  Walk walk;
+  walk.main.fp = walk.base + 64;
+  tm_rule losing = cfa_rule(TM_RULE_SP, 32);
+  losing.saved_fp = TM_FP_LOST;
+  walk.put_rule(0x1001, losing);
+  walk.word(24, 0x2001);
+  walk.put_rule(0x2001, saving_rule(TM_RULE_FP, 16, -16));
+  walk.word(72, 0x3001);
+  CHECK(walk.frames() == Frames{0x1001, 0x2001});
+  CHECK(walk.end() == TM_STACK_BROKEN);
 }

@@ -48,20 +48,30 @@ void Thread::call(uint64_t from) {
 }
 
 void Thread::enter(const Function& function, const Arguments& arguments) {
-  Registers registers{.ip = 0x5000u + 0x100u * function.probe};
+  Registers registers;
+  std::ranges::copy(arguments, registers.arguments);
+  enter_with(function, registers);
+}
+
+void Thread::enter_with(const Function& function, const Registers& at_entry) {
+  Registers registers = at_entry;
+  registers.ip = 0x5000u + 0x100u * function.probe;
   registers.sp = sp - 8u * function.stack_words;
   registers.fp = fp;
-  std::ranges::copy(arguments, registers.arguments);
+  const int flags =
+      (function.valid_cookie ? TM_COOKIE_VALID : 0) | (function.bare ? TM_COOKIE_BARE : 0);
   const tm_cookie cookie{.probe = function.probe,
                          .allocator = function.allocator,
                          .stack_words = function.stack_words,
-                         .valid = function.valid_cookie,
-                         .bare = function.bare,
-                         .unused = {}};
-  kernel_.run(function.program, task, registers, std::bit_cast<uint64_t>(cookie));
-  if (!function.returns) return;
+                         .flags = static_cast<__u8>(flags),
+                         .argument_registers = function.argument_registers};
+  kernel_.function_ip = registers.ip;
+  const int answer =
+      kernel_.run(function.program, task, registers, std::bit_cast<uint64_t>(cookie));
+  if (!function.returns || (function.session && answer == 1)) return;
   // Behind the entry's programs, as the kernel does it. A tail call finds the trampoline there.
-  pending_.push_back({sp, kernel_.word_at(sp)});
+  pending_.push_back(
+      {sp, kernel_.word_at(sp), function.session ? function.program : heap_return, registers.ip});
   kernel_.write(sp, kTrampoline);
 }
 
@@ -71,7 +81,9 @@ void Thread::leave(uint64_t result) {
   sp += 8;
   if (!hijacked) return;
   while (!pending_.empty() && pending_.back().slot == slot) {
-    kernel_.run(heap_return, task, {.ip = kTrampoline, .sp = sp, .fp = fp, .result = result}, 0);
+    const Hijacked taken = pending_.back();
+    kernel_.function_ip = taken.probe;
+    kernel_.run(taken.program, task, {.ip = caller, .sp = sp, .fp = fp, .result = result}, 0);
     pending_.pop_back();
   }
 }
@@ -115,7 +127,10 @@ Trace::Trace()
   REQUIRE(kernel.table("generations").update(&generation, &life, 0) == 0);
   for (uint32_t probe = 0; probe < 16; ++probe) {
     const tm_text_key key{.owner = kOwner, .probe = probe};
-    const tm_text text{.start = kAllocatorStart, .end = kAllocatorEnd};
+    const tm_text text{.start = kAllocatorStart,
+                       .end = kAllocatorEnd,
+                       .own_start = kAllocatorStart,
+                       .own_end = kOwnEnd};
     REQUIRE(kernel.table("allocator_text").update(&key, &text, 0) == 0);
   }
   next_generation = kOwner + 1;

@@ -26,7 +26,9 @@ struct Function {
   bool returns = true;  // has a return probe
   uint8_t stack_words = 0;
   bool valid_cookie = true;
-  bool bare = false;  // its return instructions are probed in place of its return
+  bool bare = false;     // its return instructions are probed in place of its return
+  bool session = false;  // the program sees the return too, if it wants to
+  uint16_t argument_registers = 0;
   uint16_t allocator = 0;
 };
 
@@ -46,6 +48,10 @@ inline constexpr Function kArenaRealloc{heap_arena_realloc, 12};
 inline constexpr Function kBulkFree{heap_bulk_free, 13, false};
 inline constexpr Function kNewArray{heap_malloc, 14, false, 0, true, true};
 
+// As on a kernel with sessions.
+inline constexpr Function kMallocSession{heap_malloc_session, 0, true, 0, true, false, true};
+inline constexpr Function kReallocSession{heap_realloc_session, 2, true, 0, true, false, true};
+
 using Arguments = std::vector<uint64_t>;
 
 class Thread {
@@ -56,6 +62,7 @@ class Thread {
   void call(uint64_t from);
   // The first instruction of a function; also the target of a jump: a tail call.
   void enter(const Function& function, const Arguments& arguments);
+  void enter_with(const Function& function, const Registers& at_entry);
   void leave(uint64_t result);
   // The same by a return instruction that is probed.
   void leave_bare(uint64_t result);
@@ -84,6 +91,8 @@ class Thread {
   struct Hijacked {
     uint64_t slot;
     uint64_t original;
+    Program program;     // at the return
+    uint64_t probe = 0;  // its address, of a session's
   };
   Kernel& kernel_;
   std::vector<Hijacked> pending_;  // what the kernel has to return to
@@ -92,6 +101,7 @@ class Thread {
 inline constexpr uint64_t kTrampoline = 0x7fffffffe000;
 inline constexpr uint64_t kAllocatorStart = 0x5000;  // its code, up to kAllocatorEnd
 inline constexpr uint64_t kAllocatorEnd = 0x6000;
+inline constexpr uint64_t kOwnEnd = 0x5800;  // behind it the library holds other code, as libc does
 inline constexpr uint32_t kOwner = 1;
 inline constexpr uint64_t kMm = 0xffff888000001000;
 

@@ -355,8 +355,11 @@ TEST_CASE("probe: the free of a cookie that is not known takes the block, but is
 TEST_CASE("probe: without the kernel's cookies they are found by address and process") {
   Trace trace;
   set_constants({.attach_cookie = false});
-  const tm_cookie cookie{
-      .probe = 9, .allocator = 0, .stack_words = 0, .valid = 1, .bare = 0, .unused = {}};
+  const tm_cookie cookie{.probe = 9,
+                         .allocator = 0,
+                         .stack_words = 0,
+                         .flags = TM_COOKIE_VALID,
+                         .argument_registers = 0};
   const tm_probe_address here{.pc = 0x5000, .tgid = 100, .unused = 0};
   const tm_probe_address elsewhere{.pc = 0x5000, .tgid = 200, .unused = 0};
   REQUIRE(trace.kernel.table("cookies_by_address").update(&elsewhere, &cookie, 0) == 0);

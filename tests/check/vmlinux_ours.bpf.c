@@ -6,6 +6,7 @@
 
 struct pt_regs ours_pt_regs;
 struct signal_struct ours_signal_struct;
+struct percpu_counter ours_percpu_counter;
 struct mm_struct ours_mm_struct;
 struct task_struct ours_task_struct;
 struct bpf_iter_meta ours_bpf_iter_meta;

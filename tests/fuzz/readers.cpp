@@ -2,19 +2,24 @@
 #include "readers.h"
 
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 
+#include "elf/image.h"
 #include "model/memory_diff.h"
 #include "report/memory_diff_report.h"
+#include "support/unique_fd.h"
 #include "system/cgroup_memory.h"
 #include "system/counters.h"
 #include "system/fdinfo.h"
 #include "system/holders.h"
 #include "system/kernel_log.h"
+#include "system/kernel_records.h"
 #include "system/machine.h"
 #include "system/proc_net.h"
 #include "system/process.h"
@@ -23,6 +28,7 @@
 #include "system/sysv_shm.h"
 #include "system/tmpfs.h"
 #include "system/vmalloc.h"
+#include "unwind/frame_table.h"
 
 namespace tidemark::fuzz {
 namespace {
@@ -151,12 +157,51 @@ void sysvipc(std::string_view text) {
   static_cast<void>(parse_sysv_segments(text));
 }
 
+// A place that holds something has a name, or the kernel's own word for one that it does not know.
+void check_records(const Result<std::vector<model::KernelRecord>>& records) {
+  check_error(records);
+  if (!records) return;
+  for (const model::KernelRecord& record : *records)
+    must(record.line.has_value() == record.file.has_value());
+}
+
+void allocinfo(std::string_view text) {
+  check_records(parse_allocinfo(text));
+}
+
+void page_owner(std::string_view text) {
+  check_records(parse_page_owner_stacks(text, kPage));
+}
+
+void alloc_traces(std::string_view text) {
+  check_records(parse_alloc_traces(text, "filp", 256));
+  check_records(parse_alloc_traces(text, "filp", std::nullopt));
+}
+
 void saved_report(std::string_view text) {
   const auto summary = report::read_summary(text);
   check_error(summary);
   if (!summary) return;
   const auto diff = model::compare_memory({*summary, *summary});
   must(diff.rows.empty() && diff.passing.empty());
+}
+
+// The rules of every address that a file of this size can have code at.
+void frame_table(std::string_view bytes) {
+  UniqueFd file(::memfd_create("frames", MFD_CLOEXEC));
+  must(file.valid());
+  const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+  must(written == static_cast<ssize_t>(bytes.size()));
+  const auto image = elf::Image::open(std::move(file), "frames");
+  check_error(image);
+  if (!image) return;
+  const auto table = unwind::FrameTable::compile(*image);
+  check_error(table);
+  if (!table) return;
+  for (uint64_t address = 0; address < bytes.size(); ++address) {
+    const unwind::FrameRule rule = table->rule_at(elf::Vaddr{address});
+    must(rule.cfa <= unwind::Cfa::kSignal && rule.saved_fp <= unwind::SavedFp::kLost);
+  }
 }
 
 // A new reader is a row, and a directory with at least one file below corpus/.
@@ -180,6 +225,10 @@ constexpr std::array kTargets = {
     Target{"proc_net", proc_net},
     Target{"sysvipc", sysvipc},
     Target{"saved_report", saved_report},
+    Target{"frame_table", frame_table},
+    Target{"allocinfo", allocinfo},
+    Target{"page_owner", page_owner},
+    Target{"alloc_traces", alloc_traces},
 };
 
 }  // namespace

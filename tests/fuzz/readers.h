@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The table of fuzz targets: one for each reader of text that comes from outside. A target feeds
-// the text to the parser and checks what must hold whatever the text is; it aborts where it does
+// The table of fuzz targets: one for each reader of what comes from outside, mostly text. A target
+// feeds it to the parser and checks what must hold whatever the text is; it aborts where it does
 // not.
 #pragma once
 

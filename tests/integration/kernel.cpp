@@ -13,89 +13,29 @@
 #include <memory>
 
 #include "bpf_programs.h"
+#include "kernel_reports.h"
 #include "tidemark.h"
 
 using namespace tidemark::test;
 
 namespace {
 
-struct Plant {
-  Target target;
-  Json ledger;
-  Plant(const std::string& kind, long amount)
-      : target("memory_plants", {kind, std::to_string(amount)}) {}
-  void run() { ledger = target.run(); }
-  void end() {
-    target.say("quit");
-    REQUIRE(target.process().wait_exit().has_value());
-  }
-};
-
-bool begins_with_one_of(const std::string& name, const std::vector<std::string>& starts) {
-  return std::ranges::any_of(starts,
-                             [&](const std::string& start) { return name.starts_with(start); });
-}
-
-// Sums of the rows of a kind that one of these functions made, by the first frames.
-Sums made_by(const Json& report, const std::string& kind, const std::vector<std::string>& functions,
-             std::size_t depth = 1) {
-  Sums sums;
-  for (const Json& row : report.at("call_sites")) {
-    if (row.at("kind") != kind) continue;
-    const Json& frames = row.at("frames");
-    for (std::size_t i = 0; i < std::min(depth, frames.size()); ++i) {
-      if (!begins_with_one_of(frame_name(frames.at(i)), functions)) continue;
-      const Sums part = sums_of(row);
-      sums.live_bytes += part.live_bytes;
-      sums.live_count += part.live_count;
-      sums.total_bytes += part.total_bytes;
-      sums.total_count += part.total_count;
-      break;
-    }
-  }
-  return sums;
-}
-
-const Json* reconciled(const Json& report, const std::string& cache) {
-  for (const Json& row : report.at("reconcile")) {
-    if (row.at("cache") == cache) return &row;
-    for (const Json& alias : row.at("aliases")) {
-      if (alias == cache) return &row;
-    }
-  }
-  return nullptr;
-}
-
-void check_kernel_report(const Json& report) {
-  CHECK(report.at("schema") == "tidemark.kernel/1");
-  check_sums_add_up(report);
-  for (const Json& row : report.at("call_sites")) {
-    CHECK(row.at("pid").is_null());
-    CHECK(row.at("live_count").get<long>() >= 0);
-    CHECK(row.at("live_bytes").get<long>() >= 0);
-  }
-}
-
-// Events that the kernel ran no program for: a slow machine interrupts many.
-long skipped_events(const Json& report) {
-  for (const Json& loss : report.at("losses")) {
-    if (loss.at("counter") == "recursion_misses") return loss.at("count").get<long>();
-  }
-  return 0;
-}
-
 struct Expected {
   const char* plant;
   std::vector<std::string> functions;
+  long count = 4000;
+  long least = 400;  // where tests are made smaller
 };
 
 // The plant's own objects, to the last one; the rest of the machine makes few of them.
-void check_objects(const Expected& expected) {
+void check_objects(const Expected& expected, const Words& options = {}) {
   if (cannot_trace()) return;
-  const long count = scaled(4000, 400);
+  const long count = scaled(expected.count, expected.least);
   const long noise = 40;
-  Plant plant(expected.plant, count);
-  Trace while_held("kernel", {"--slab", "--quiet"});
+  KernelPlant plant(expected.plant, count);
+  Words arguments = {"--slab", "--quiet"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  Trace while_held("kernel", arguments);
   while_held.wait_until_tracing();
   plant.run();
   const Outcome held = while_held.finish();
@@ -107,10 +47,12 @@ void check_objects(const Expected& expected) {
   CHECK(live.live_count <= count + noise);
 }
 
+const Expected kEventfds{"eventfds", {"do_eventfd", "__do_sys_eventfd", "__x64_sys_eventfd"}};
+
 }  // namespace
 
 TEST_CASE("kernel_eventfds_at_their_call_site") {
-  check_objects({"eventfds", {"do_eventfd", "__do_sys_eventfd", "__x64_sys_eventfd"}});
+  check_objects(kEventfds);
 }
 
 TEST_CASE("kernel_timerfds_at_their_call_site") {
@@ -125,10 +67,63 @@ TEST_CASE("kernel_messages_at_their_call_site") {
   check_objects({"messages", {"alloc_msg", "load_msg"}});
 }
 
+TEST_CASE("kernel_keys_at_their_call_site") {
+  check_objects({"keys", {"key_alloc"}, 1000, 200}, {"--cache", "key_jar"});
+}
+
+TEST_CASE("kernel_sleepers_at_their_call_site") {
+  check_objects({"sleepers", {"dup_task_struct", "copy_process"}, 500, 100},
+                {"--cache", "task_struct"});
+}
+
+TEST_CASE("kernel_tun_devices_at_their_call_site") {
+  if (cannot_trace()) return;
+  if (::access("/dev/net/tun", F_OK) != 0) {
+    skip_because("no tun devices here");
+    return;
+  }
+  const long count = 24;
+  KernelPlant plant("tuns", count);
+  Trace trace("kernel", {"--quiet"});
+  trace.wait_until_tracing();
+  plant.run();
+  const Outcome outcome = trace.finish();
+  REQUIRE(outcome.exit_code == 0);
+  const Sums made = made_by(outcome.report(), "slab", {"alloc_netdev_mqs"});
+  INFO(outcome.out);
+  CHECK(made.live_count >= count - skipped_events(outcome.report()));
+}
+
+TEST_CASE("kernel_by_kprobes_alone_or_one_line_why_not") {
+  if (cannot_trace()) return;
+  if (::access("/sys/bus/event_source/devices/kprobe/type", R_OK) != 0) {
+    const Outcome refused = run_tidemark({"kernel", "--hooks", "kprobe", "--for", "1s"});
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err.find("this kernel has no kprobes") != std::string::npos);
+    CHECK(lines_of(refused.err).size() == 1);
+    return;
+  }
+  check_objects(kEventfds, {"--hooks", "kprobe"});
+  check_objects({"messages", {"alloc_msg", "load_msg"}}, {"--hooks", "kprobe"});
+}
+
+TEST_CASE("kernel_by_tracing_alone_leaves_kprobes_out") {
+  if (cannot_trace()) return;
+  check_objects(kEventfds, {"--hooks", "tracing"});
+  Trace trace("kernel", {"--quiet", "--hooks", "tracing"});
+  trace.wait_until_tracing();
+  const Outcome outcome = trace.finish();
+  REQUIRE(outcome.exit_code == 0);
+  for (const Json& row : outcome.report().at("coverage")) {
+    CHECK_FALSE(row.at("hook").get<std::string>().starts_with("kprobe/"));
+    CHECK((row.at("state") == "on" || !row.at("reason").is_null()));
+  }
+}
+
 TEST_CASE("kernel_what_is_freed_again_is_not_live") {
   if (cannot_trace()) return;
   const long count = scaled(4000, 400);
-  Plant plant("eventfds", count);
+  KernelPlant plant("eventfds", count);
   Trace trace("kernel", {"--slab", "--quiet"});
   trace.wait_until_tracing();
   plant.run();
@@ -147,7 +142,7 @@ TEST_CASE("kernel_what_is_freed_again_is_not_live") {
 TEST_CASE("kernel_unread_packet_socket_is_seen_by_its_packets") {
   if (cannot_trace()) return;
   const long packets = scaled(5000, 500);
-  Plant plant("packet_queue", packets);
+  KernelPlant plant("packet_queue", packets);
   Trace trace("kernel", {"--slab", "--quiet"});
   trace.wait_until_tracing();
   plant.run();
@@ -160,10 +155,70 @@ TEST_CASE("kernel_unread_packet_socket_is_seen_by_its_packets") {
   CHECK(heads.live_count >= packets - skipped_events(outcome.report()));
 }
 
+TEST_CASE("kernel_unread_raw_socket_is_seen_by_its_packets") {
+  if (cannot_trace()) return;
+  const long packets = scaled(1000, 300);
+  KernelPlant plant("raw_icmpv6", packets);
+  Trace trace("kernel", {"--slab", "--quiet"});
+  trace.wait_until_tracing();
+  plant.run();
+  const Outcome outcome = trace.finish();
+  REQUIRE(outcome.exit_code == 0);
+  const Sums heads = made_by(outcome.report(), "slab", {"skb_clone", "__alloc_skb", "alloc_skb"});
+  INFO(outcome.out);
+  CHECK(heads.live_count >=
+        plant.ledger.at("count").get<long>() - skipped_events(outcome.report()));
+}
+
+TEST_CASE("kernel_perf_rings_are_pages_of_their_maker") {
+  if (cannot_trace()) return;
+  const long mib = 8;
+  KernelPlant plant("perf_ring", mib);
+  Trace trace("kernel", {"--pages", "--stacks", "always", "--quiet"});
+  trace.wait_until_tracing();
+  plant.run();
+  const Outcome outcome = trace.finish();
+  REQUIRE(outcome.exit_code == 0);
+  const Sums pages =
+      made_by(outcome.report(), "page", {"perf_mmap", "rb_alloc", "perf_mmap_alloc_page"}, 4);
+  INFO(outcome.out);
+  CHECK(pages.live_bytes >= (mib << 20) - 4096 * skipped_events(outcome.report()));
+  CHECK(pages.live_bytes <= (mib << 20) + (1 << 20));
+}
+
+// Their memory is vmalloc's, which tracepoints do not tell: then the coverage says so.
+TEST_CASE("kernel_bpf_maps_are_vmalloc_or_said_not_to_be_seen") {
+  if (cannot_trace()) return;
+  const long mib = 16;
+  KernelPlant plant("bpf_array", mib);
+  Trace trace("kernel", {"--quiet"});
+  trace.wait_until_tracing();
+  plant.run();
+  const Outcome outcome = trace.finish();
+  REQUIRE(outcome.exit_code == 0);
+  const Json& report = outcome.report();
+  const auto hook = std::ranges::find_if(report.at("coverage"), [](const Json& row) {
+    return row.at("hook").get<std::string>().ends_with("/vmalloc");
+  });
+  REQUIRE(hook != report.at("coverage").end());
+  INFO(outcome.out);
+  if (hook->at("state") != "on") {
+    CHECK_FALSE(hook->at("reason").is_null());
+    return;
+  }
+  const std::vector<std::string> makers = {"__bpf_map_area_alloc", "bpf_map_area_alloc",
+                                           "array_map_alloc"};
+  const Sums areas = made_by(report, "vmalloc", makers);
+  CHECK(areas.live_bytes >= mib << 20);
+  CHECK(areas.live_bytes <= (mib << 20) + (4 << 20));
+  // Its pages are not counted a second time.
+  CHECK(made_by(report, "page", {"__vmalloc"}, 3).live_bytes < 1 << 20);
+}
+
 TEST_CASE("kernel_full_pipes_are_pages_of_the_writer") {
   if (cannot_trace()) return;
   const long pipes = scaled(32, 8);
-  Plant plant("pipes", pipes);
+  KernelPlant plant("pipes", pipes);
   Trace trace("kernel", {"--pages", "--stacks", "always", "--quiet"});
   trace.wait_until_tracing();
   plant.run();
@@ -185,9 +240,9 @@ TEST_CASE("kernel_growing_call_sites_get_stacks_by_themselves") {
   if (cannot_trace()) return;
   Trace trace("kernel", {"--slab", "--quiet"});
   trace.wait_until_tracing();
-  std::vector<std::unique_ptr<Plant>> plants;
+  std::vector<std::unique_ptr<KernelPlant>> plants;
   for (int i = 0; i < 8; ++i) {
-    plants.push_back(std::make_unique<Plant>("timerfds", scaled(1000, 300)));
+    plants.push_back(std::make_unique<KernelPlant>("timerfds", scaled(1000, 300)));
     plants.back()->run();
     ::usleep(1'100'000);
   }
@@ -207,7 +262,7 @@ TEST_CASE("kernel_growing_call_sites_get_stacks_by_themselves") {
 TEST_CASE("kernel_reconcile_says_ours_beside_slabinfo") {
   if (cannot_trace()) return;
   const long count = scaled(8000, 800);
-  Plant plant("eventfds", count);
+  KernelPlant plant("eventfds", count);
   std::ofstream("/sys/kernel/slab/filp/shrink") << "1\n";
   Trace trace("kernel", {"--quiet"});
   trace.wait_until_tracing();
@@ -233,7 +288,7 @@ TEST_CASE("kernel_reconcile_says_ours_beside_slabinfo") {
 TEST_CASE("kernel_one_cache_by_any_of_its_names") {
   if (cannot_trace()) return;
   const long count = scaled(2000, 200);
-  Plant plant("eventfds", count);
+  KernelPlant plant("eventfds", count);
   Trace trace("kernel", {"--cache", "filp", "--quiet"});
   trace.wait_until_tracing();
   plant.run();
@@ -263,7 +318,7 @@ TEST_CASE("kernel_killed_under_load_leaves_nothing_and_a_second_one_works") {
     first.wait_until_tracing();
     Trace second("kernel", {"--quiet", "--max-blocks", "64K"});
     second.wait_until_tracing();
-    Plant plant("eventfds", 500);
+    KernelPlant plant("eventfds", 500);
     plant.run();
     (void)first.finish(SIGKILL);
     const Outcome outcome = second.finish();

@@ -15,6 +15,8 @@ uint16_t free_port();
 // Invalid if nobody listens.
 UniqueFd connect_to(uint16_t port);
 bool send_text(const UniqueFd& fd, const std::string& text);
+// A server of our own sends this many bytes, and they are read.
+void download_over_loopback(long bytes);
 // In one of the directories that hold servers and tools.
 bool installed(const std::string& program);
 

@@ -54,6 +54,8 @@ class Target {
   void expect(const std::string& word);
   // Says the word, waits for `done` and returns the ledger.
   Json run(const std::string& word = "go");
+  // Says the word and returns the line of JSON that answers it.
+  Json ask(const std::string& word);
   Process& process() { return process_; }
 
  private:

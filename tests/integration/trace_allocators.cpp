@@ -267,7 +267,7 @@ TEST_CASE("trace_allocators_opentelemetry_contract") {
     CHECK(site.at("live_bytes_error").get<long>() == kRounds * 4096);
   }
   for (const Json& loss : report.at("losses")) {
-    const bool is_it = loss.at("counter") == "sampled_allocations";
+    const bool is_it = loss.at("counter") == "told_allocations";
     CHECK(loss.at("count").get<long>() == (is_it ? kRounds : 0));
   }
   CHECK(report.at("mode").at("exact") == false);

@@ -137,9 +137,9 @@ TEST_CASE("trace_capacity_100000_stacks") {
   CHECK(cut < stacks / 5);
 }
 
-TEST_CASE("trace_capacity_2_million_live_blocks") {
+TEST_CASE("trace_capacity_10_million_live_blocks") {
   if (cannot_trace()) return;
-  const long blocks = scaled(2'000'000, 20'000);
+  const long blocks = scaled(10'000'000, 20'000);
   Target target("many_blocks", {std::to_string(blocks)});
   Trace trace({"-p", target.pid_text(), "--exact", "--quiet", "--max-blocks",
                std::to_string(blocks + blocks / 16)});

@@ -13,8 +13,9 @@ namespace {
 
 constexpr long kOperations = 5'000'000;
 
-void trace_ledger(const Words& target_arguments, const Words& options) {
-  Target target("ledger", target_arguments);
+void trace_ledger(const Words& target_arguments, const Words& options,
+                  const std::string& program = "ledger") {
+  Target target(program, target_arguments);
   Words words = {"-p", target.pid_text(), "--exact", "--quiet"};
   words.insert(words.end(), options.begin(), options.end());
   Trace trace(words);
@@ -33,6 +34,29 @@ void trace_ledger(const Words& target_arguments, const Words& options) {
 
 std::string in_thousands(long operations) {
   return std::to_string(scaled(operations, 20'000));
+}
+
+// The same frames[0] below two callers is two call sites.
+void trace_two_callers(const std::string& program) {
+  Target target(program, {"2", "200000", "9"});
+  Trace trace({"-p", target.pid_text(), "--exact", "--quiet"});
+  trace.wait_until_tracing();
+  const Json ledger = target.run();
+  const Outcome outcome = trace.finish();
+  check_ledger(outcome.report(), ledger);
+  std::set<std::string> callers;
+  long total = 0;
+  long whole = 0;
+  for (const Json& site : outcome.report().at("call_sites")) {
+    if (!names(site, "site_malloc_small", 1) || site.at("frames").size() < 2) continue;
+    callers.insert(frame_name(site.at("frames")[1]));
+    CHECK(site.at("kind") == "heap");
+    total += site.at("total_count").get<long>();
+    if (site.at("stack") == "whole") whole += site.at("total_count").get<long>();
+  }
+  CHECK(callers.size() == 2);
+  // All but those of the first milliseconds, in which the unwind rules were learned.
+  CHECK(whole > total - total / 10);
 }
 
 }  // namespace
@@ -58,28 +82,20 @@ TEST_CASE("trace_exact_under_address_reuse") {
   trace_ledger({"8", in_thousands(kOperations / 10), "5", "64"}, {});
 }
 
-// The same frames[0] below two callers is two call sites.
+TEST_CASE("trace_exact_without_frame_pointers") {
+  if (cannot_trace()) return;
+  trace_ledger({"8", in_thousands(kOperations / 10), "11", "65536", "pvalloc"}, {},
+               "ledger_no_frame_pointer");
+}
+
 TEST_CASE("trace_exact_two_callers_of_one_site") {
   if (cannot_trace()) return;
-  Target target("ledger", {"2", "200000", "9"});
-  Trace trace({"-p", target.pid_text(), "--exact", "--quiet"});
-  trace.wait_until_tracing();
-  const Json ledger = target.run();
-  const Outcome outcome = trace.finish();
-  check_ledger(outcome.report(), ledger);
-  std::set<std::string> callers;
-  long total = 0;
-  long whole = 0;
-  for (const Json& site : outcome.report().at("call_sites")) {
-    if (!names(site, "site_malloc_small", 1) || site.at("frames").size() < 2) continue;
-    callers.insert(frame_name(site.at("frames")[1]));
-    CHECK(site.at("kind") == "heap");
-    total += site.at("total_count").get<long>();
-    if (site.at("stack") == "whole") whole += site.at("total_count").get<long>();
-  }
-  CHECK(callers.size() == 2);
-  // All but those of the first milliseconds, in which the unwind rules were learned.
-  CHECK(whole > total - total / 10);
+  trace_two_callers("ledger");
+}
+
+TEST_CASE("trace_exact_two_callers_without_frame_pointers") {
+  if (cannot_trace()) return;
+  trace_two_callers("ledger_no_frame_pointer");
 }
 
 }  // namespace tidemark::test

@@ -67,6 +67,33 @@ Json check_backing(Target& target, const std::string& allocator, Outcome& outcom
   return backing;
 }
 
+// The only call site of mappings is the program's own; what the allocator mapped is another row.
+Json mapped_by_allocator(const Words& command, const Words& options) {
+  Target target(command);
+  Words words = {"-p", target.pid_text(), "--quiet"};
+  words.insert(words.end(), options.begin(), options.end());
+  Trace trace(words);
+  Outcome outcome;
+  (void)run_traced(target, trace, outcome);
+  const Json& report = outcome.report();
+  const std::vector<Json> mappings = sites_of(report, "mapping");
+  REQUIRE(mappings.size() == 1);
+  CHECK(frame_name(mappings[0].at("frames")[0]) == "site_own_mapping");
+  CHECK(report.at("totals").at("mapping_live_bytes") == 1 << 20);
+  return apart_row(report, "heap_backing");
+}
+
+// Most calls of the allocator are not seen to return where blocks are sampled. `figure`: of the
+// mappings, which the allocator makes the same of in every run, but for a quarter: which thread
+// gets which arena is a matter of time.
+void check_backing_sampled(const Words& command, const char* figure) {
+  const auto exact = mapped_by_allocator(command, {"--exact"}).at(figure).get<double>();
+  for (const Words& way : {Words{"--sample", "512K"}, Words{"--sample", "512K", "--no-sessions"}}) {
+    CHECK(mapped_by_allocator(command, way).at(figure).get<double>() ==
+          doctest::Approx(exact).epsilon(0.25));
+  }
+}
+
 void check_backing_preloaded(const std::string& library, const std::string& allocator) {
   Target target(Words{"env", "LD_PRELOAD=" + library, target_path("heap_backing"), "8"});
   Outcome outcome;
@@ -139,6 +166,25 @@ TEST_CASE("trace_mappings_of_tcmalloc_are_not_counted_twice") {
 TEST_CASE("trace_mappings_of_mimalloc_are_not_counted_twice") {
   if (cannot_trace() || is_missing("ledger_mimalloc", "libmimalloc-dev")) return;
   check_backing_preloaded("libmimalloc.so.2", "mimalloc");
+}
+
+TEST_CASE("trace_mappings_of_the_heap_are_told_apart_where_blocks_are_sampled") {
+  if (cannot_trace()) return;
+  // One for each large block, and those of the arenas.
+  check_backing_sampled({target_path("heap_backing"), "8"}, "live_count");
+}
+
+TEST_CASE("trace_mappings_of_other_allocators_are_told_apart_where_blocks_are_sampled") {
+  if (cannot_trace() || is_missing("ledger_jemalloc", "libjemalloc-dev") ||
+      is_missing("ledger_tcmalloc", "libgoogle-perftools-dev") ||
+      is_missing("ledger_mimalloc", "libmimalloc-dev"))
+    return;
+  for (const char* library : {"libjemalloc.so.2", "libtcmalloc.so.4", "libmimalloc.so.2"}) {
+    INFO(library);
+    check_backing_sampled(
+        {"env", std::string("LD_PRELOAD=") + library, target_path("heap_backing"), "8"},
+        "total_bytes");
+  }
 }
 
 // A library that comes by dlopen, a thread: what the dynamic linker maps is no call site.

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -129,12 +130,13 @@ TEST_CASE("trace_servers_nginx_worker_killed_and_respawned") {
   std::set<pid_t> traced;
   for (const Json& row : report.at("targets")) traced.insert(row.at("pid").get<pid_t>());
   CHECK(traced == std::set<pid_t>{first, second});
-  std::set<std::string> different;
+  std::map<std::string, const Json*> rows;
   bool of_both = false;
   std::string pools;
   for (const Json& site : report.at("call_sites")) {
-    CHECK_MESSAGE(different.insert(places(site)).second,
-                  "two rows of " << site.at("frames").dump());
+    const auto [other, is_new] = rows.emplace(places(site), &site);
+    CHECK_MESSAGE(is_new,
+                  "two rows of one stack: " << other->second->dump() << "\nand " << site.dump());
     if (!names_prefix(site, "ngx_create_pool") || !names_prefix(site, "ngx_event_accept")) continue;
     CHECK(site.at("stack") == "whole");
     of_both |=

@@ -69,10 +69,11 @@ TEST_CASE("options: kernel with all") {
 TEST_CASE("options: mistakes of kernel are one line that says what to do") {
   CHECK(has(error({"kernel", "--stacks", "sometimes"}), "growing, always, never"));
   CHECK(has(error({"kernel", "--slab", "--movable"}), "--pages"));
-  CHECK(has(error({"kernel", "--hooks", "none"}), "auto, tracing"));
-  CHECK(has(error({"kernel", "--hooks", "kprobe"}), "'auto'"));
-  CHECK_FALSE(kernel({"kernel", "--hooks", "tracing"}).kprobes);
-  CHECK(kernel({"kernel", "--hooks", "auto"}).kprobes);
+  CHECK(has(error({"kernel", "--hooks", "none"}), "auto, tracepoints, tracing, kprobe"));
+  CHECK(kernel({"kernel", "--hooks", "tracing"}).hooks == KernelHooks::kTracing);
+  CHECK(kernel({"kernel", "--hooks", "kprobe"}).hooks == KernelHooks::kKprobes);
+  CHECK(kernel({"kernel", "--hooks", "tracepoints"}).hooks == KernelHooks::kTracepoints);
+  CHECK(kernel({"kernel"}).hooks == KernelHooks::kAuto);
   CHECK(has(error({"kernel", "--every", "10s", "--for", "5s"}), "longer than --for"));
   CHECK(has(error({"kernel", "--json", ""}), "file name"));
   CHECK(has(error({"kernel", "4711"}), "whole machine"));

@@ -41,7 +41,38 @@ TEST_CASE("options: trace with nothing but a pid") {
   CHECK(options.max_blocks == 1u << 20);
   CHECK(options.max_stacks == 1u << 14);
   CHECK_FALSE(options.probe_at_entry);
+  CHECK_FALSE(options.debuginfod);
   CHECK_FALSE(options.fail_on_suspect);
+  CHECK(options.sampling_interval_bytes == 0);
+  CHECK_FALSE(options.no_sessions);
+}
+
+TEST_CASE("options: sampling") {
+  const TraceOptions options = trace({"trace", "-p", "1", "--sample", "512K"});
+  CHECK(options.sampling_interval_bytes == 512 << 10);
+  CHECK(options.max_blocks == 1u << 17);
+  CHECK(trace({"trace", "-p", "1", "--sample=64K", "--max-blocks", "2M"}).max_blocks == 2u << 20);
+  CHECK(trace({"trace", "-p", "1", "--sample", "64M", "--no-sessions"}).no_sessions);
+  CHECK(trace({"trace", "-p", "1"}).audit);
+  CHECK_FALSE(trace({"trace", "-p", "1", "--no-audit"}).audit);
+  CHECK(has(error({"trace", "-p", "1", "--sample", "100"}), "too short an interval"));
+  CHECK(has(error({"trace", "-p", "1", "--sample", "1G"}), "at most 64.0 MiB"));
+  CHECK(has(error({"trace", "-p", "1", "--sample", "often"}), "is not a size"));
+  CHECK(has(error({"trace", "-p", "1", "--sample", "1M", "--exact"}), "leave one of them out"));
+  CHECK_FALSE(options.budget_percent.has_value());
+}
+
+TEST_CASE("options: a budget, the usual one where nothing else is said") {
+  CHECK(trace({"trace", "-p", "1"}).budget_percent == 5);
+  CHECK(trace({"trace", "-p", "1", "--budget", "1%"}).budget_percent == 1);
+  CHECK(trace({"trace", "-p", "1", "--budget", "0.5"}).budget_percent == 0.5);
+  CHECK_FALSE(trace({"trace", "-p", "1", "--exact"}).budget_percent.has_value());
+  for (const char* nonsense : {"0", "-1", "101%", "abc", "", "5%%", "nan"}) {
+    const std::string said = error({"trace", "-p", "1", "--budget", nonsense});
+    INFO(std::string(nonsense), ": ", said);
+    CHECK(has(said, "--budget"));
+  }
+  CHECK(has(error({"trace", "-p", "1", "--budget", "5%", "--exact"}), "leave one of them out"));
 }
 
 TEST_CASE("options: everything at once, in any form") {
@@ -64,6 +95,7 @@ TEST_CASE("options: everything at once, in any form") {
                                       "out.folded",
                                       "--exact",
                                       "--probe-at-entry",
+                                      "--debuginfod",
                                       "--max-blocks",
                                       "4M",
                                       "--max-stacks",
@@ -84,6 +116,7 @@ TEST_CASE("options: everything at once, in any form") {
   CHECK(options.max_blocks == 4u << 20);
   CHECK(options.max_stacks == 50'000);
   CHECK(options.probe_at_entry);
+  CHECK(options.debuginfod);
   CHECK(options.fail_on_suspect);
   CHECK(options.quiet);
   CHECK_FALSE(options.text.explain);
@@ -219,4 +252,37 @@ TEST_CASE("options: words that nobody knows") {
   // One line, whatever was typed.
   CHECK(has(error({"trace", "-p", "5", "--a\nb\033[2J"}), "unknown option '--a?b?[2J'"));
   CHECK(has(error({"trace", std::string(100'000, 'x')}), "takes no argument"));
+}
+
+TEST_CASE("options: auto chooses its targets, within a budget") {
+  CHECK(trace({"trace", "--auto"}).mode == TraceMode::kAuto);
+  CHECK(trace({"trace", "--auto"}).budget_percent == 5);
+  CHECK(trace({"trace", "--auto", "--budget", "2%"}).budget_percent == 2);
+  CHECK_FALSE(trace({"trace", "--auto", "--exact"}).budget_percent);
+  CHECK_FALSE(trace({"trace", "--auto", "--sample", "1M"}).budget_percent);
+  CHECK(has(error({"trace", "--auto", "-p", "1"}), "--auto watches every process"));
+  CHECK(has(error({"trace", "--auto", "--growth"}), "leave --growth out"));
+}
+
+TEST_CASE("options: growth watches everybody and sets no probes") {
+  const TraceOptions options =
+      trace({"trace", "--growth", "--for", "1m", "--every", "5s", "--top", "3"});
+  CHECK(options.mode == TraceMode::kGrowth);
+  CHECK(options.duration == 1min);
+  CHECK(options.text.top == 3);
+  CHECK(trace({"trace", "-p", "1"}).mode == TraceMode::kCalls);
+  for (const Arguments& target : {Arguments{"-p", "1"},
+                                  {"--all"},
+                                  {"--comm", "x"},
+                                  {"--cgroup", "/x"},
+                                  {"--children-of", "1"},
+                                  {"--", "ls"}}) {
+    Arguments arguments{"trace", "--growth"};
+    arguments.insert(arguments.end(), target.begin(), target.end());
+    CHECK(has(error(arguments), "leave the targets out"));
+  }
+  CHECK(has(error({"trace", "--growth", "--exact"}), "--exact is about the probes"));
+  CHECK(has(error({"trace", "--growth", "--sample", "1M"}), "--sample is about the probes"));
+  CHECK(has(error({"trace", "--growth", "--budget", "3%"}), "--budget is about the probes"));
+  CHECK(has(error({"trace", "--growth", "--folded", "-"}), "--json has its stacks"));
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "scratch.h"
 #include "support/file.h"
 
 using namespace tidemark;
@@ -14,23 +15,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A directory of its own that goes with the test.
-class Directory {
- public:
-  Directory() {
-    std::string name = (fs::temp_directory_path() / "tidemark_store.XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Directory() { fs::remove_all(path_); }
-  [[nodiscard]] std::string path(const std::string& name = "") const {
-    return name.empty() ? path_ : path_ + "/" + name;
-  }
-
- private:
-  std::string path_;
-};
-
 constexpr uint64_t kSecond = 1'000'000'000;
 
 }  // namespace
@@ -38,21 +22,21 @@ constexpr uint64_t kSecond = 1'000'000'000;
 TEST_CASE("store: documents are named by time and sort by it") {
   CHECK(collect::snapshot_name(1'763'783'952'123'456'789) ==
         "tidemark-20251122T035912.123456789Z.json");
-  const Directory directory;
-  auto store = SnapshotStore::open(directory.path("new/store"), 1 << 20);
+  const Scratch directory;
+  auto store = SnapshotStore::open(directory.path() + "/new/store", 1 << 20);
   REQUIRE(store.has_value());
   for (const uint64_t second : {9u, 10u, 1500000000u}) {
     REQUIRE(store->add(second * kSecond, "{}").has_value());
   }
-  const auto paths = SnapshotStore::list(directory.path("new/store"));
+  const auto paths = SnapshotStore::list(directory.path() + "/new/store");
   REQUIRE(paths.has_value());
   REQUIRE(paths->size() == 3);
-  CHECK(paths->front() == directory.path("new/store/") + collect::snapshot_name(9 * kSecond));
+  CHECK(paths->front() == directory.path() + "/new/store/" + collect::snapshot_name(9 * kSecond));
   CHECK(read_file(paths->back()) == "{}");
 }
 
 TEST_CASE("store: the oldest go beyond the limit, the newest stays") {
-  const Directory directory;
+  const Scratch directory;
   auto store = SnapshotStore::open(directory.path(), 250);
   REQUIRE(store.has_value());
   const std::string document(100, 'x');
@@ -67,23 +51,23 @@ TEST_CASE("store: the oldest go beyond the limit, the newest stays") {
 }
 
 TEST_CASE("store: files of others are left alone, halves of a crash are not listed and go") {
-  const Directory directory;
-  std::ofstream(directory.path("notes.txt")) << "mine";
-  const std::string half = directory.path(collect::snapshot_name(1) + ".AbCdEf");
+  const Scratch directory;
+  std::ofstream(directory.file("notes.txt")) << "mine";
+  const std::string half = directory.file(collect::snapshot_name(1) + ".AbCdEf");
   std::ofstream(half) << "{\"schema\":";
   CHECK(SnapshotStore::list(directory.path())->empty());
   auto store = SnapshotStore::open(directory.path(), 1);
   REQUIRE(store.has_value());
   CHECK_FALSE(fs::exists(half));
   REQUIRE(store->add(kSecond, "{}").has_value());
-  CHECK(fs::exists(directory.path("notes.txt")));
+  CHECK(fs::exists(directory.file("notes.txt")));
 }
 
 TEST_CASE("store: a place that cannot be one gets a line") {
-  const Directory directory;
-  std::ofstream(directory.path("file")) << "x";
-  const auto store = SnapshotStore::open(directory.path("file"), 1);
+  const Scratch directory;
+  std::ofstream(directory.file("file")) << "x";
+  const auto store = SnapshotStore::open(directory.file("file"), 1);
   REQUIRE_FALSE(store.has_value());
   CHECK(store.error().text.find('\n') == std::string::npos);
-  CHECK_FALSE(SnapshotStore::list(directory.path("none")).has_value());
+  CHECK_FALSE(SnapshotStore::list(directory.file("none")).has_value());
 }

@@ -66,6 +66,15 @@ using Frames = std::vector<Address>;
 
 }  // namespace
 
+TEST_CASE("code: the page of the kernel's trampolines holds no caller") {
+  auto image = image_of({{0x1000, 0x2000}, {0x7fffffffe000, 0x7ffffffff000}});
+  image.mappings[1].path = "[uprobes]";
+  collect::CodeRanges code;
+  code.learn(image);
+  CHECK(code.contains({0x1800}));
+  CHECK_FALSE(code.contains({0x7fffffffe000}));
+}
+
 TEST_CASE("code: from its first address to the first behind it") {
   const auto code = ranges({{0x1000, 0x2000}});
   CHECK_FALSE(code.contains({0xfff}));
@@ -270,6 +279,22 @@ TEST_CASE("guessed stacks: become the only whole one that begins alike") {
   CHECK(all.count_of(2) == 2);
   CHECK(all.count_of(3) == 1);  // begins otherwise
   CHECK(all.count_of(4) == 1);  // cut, but nothing was guessed
+}
+
+TEST_CASE("guessed stacks: where none is whole, become the one that ends there, or goes on") {
+  Sites all;
+  all.add(1, {{10}, {20}}, model::StackEnd::kBroken, true);
+  all.add(2, {{10}, {20}}, model::StackEnd::kBroken, false);
+  all.add(3, {{10}, {20}, {30}}, model::StackEnd::kBroken, false);
+  collect::complete_guessed(all.sites, all.stacks);
+  CHECK(all.count_of(1) == 0);
+  CHECK(all.count_of(2) == 2);
+  CHECK(all.count_of(3) == 1);
+  Sites longer;
+  longer.add(1, {{10}, {20}}, model::StackEnd::kBroken, true);
+  longer.add(2, {{10}, {20}, {30}}, model::StackEnd::kBroken, false);
+  collect::complete_guessed(longer.sites, longer.stacks);
+  CHECK(longer.count_of(2) == 2);
 }
 
 TEST_CASE("guessed stacks: stay where two begin alike, or another owner's does") {

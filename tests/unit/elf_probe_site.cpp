@@ -124,6 +124,49 @@ TEST_CASE("jemalloc: cmp, ja") {
   check_emulated_at(site(entry, kMallocNeeds), 7, 0);
 }
 
+// Both put the thread's heap in front of the arguments, which move on by a register.
+TEST_CASE("mimalloc 2.0: malloc and realloc are probed where their arguments have moved to") {
+  const Bytes heap_to_rax{0x48, 0x8b, 0x05, 0x49, 0xb4, 0x00, 0x00};  // mov rax, [rip+x]
+  const Bytes rsi_from_rdi{0x48, 0x89, 0xfe};
+  const Bytes rdx_from_rsi{0x48, 0x89, 0xf2};
+  const Bytes malloc_entry = heap_to_rax + rsi_from_rdi +
+                             Bytes{0x64, 0x48, 0x8b, 0x38} +                    // mov rdi, fs:[rax]
+                             Bytes{0x48, 0x81, 0xfe, 0x00, 0x04, 0x00, 0x00} +  // cmp rsi, 0x400
+                             Bytes{0x77, 0x29} + kRet;
+  const ProbeSite malloc_site = site(malloc_entry, kMallocNeeds);
+  check_emulated_at(malloc_site, 21, 0);
+  CHECK(malloc_site.moved[0] == 7);  // rsi is 6
+
+  const Bytes realloc_entry = heap_to_rax + rdx_from_rsi + rsi_from_rdi +
+                              Bytes{0x64, 0x48, 0x8b, 0x00} +  // mov rax, fs:[rax]
+                              Bytes{0x48, 0x89, 0xc7} +        // mov rdi, rax
+                              Bytes{0xe9, 0xf7, 0x4e, 0xff, 0xff};
+  const ProbeSite realloc_site = site(realloc_entry, kTwoArgumentsAndReturn);
+  check_emulated_at(realloc_site, 20, 0);
+  CHECK(realloc_site.moved[0] == 7);
+  CHECK(realloc_site.moved[1] == 3);
+  CHECK(realloc_site.moved[2] == 0);  // nobody asked for it
+}
+
+TEST_CASE("a copy of an argument counts only while it is whole") {
+  const Bytes push = kPushRbp + kRet;
+  const Bytes clear_rdi{0x31, 0xff};
+  INFO("into a part of a register");
+  check_stepped(site(Bytes{0x89, 0xfe} + clear_rdi + push, kMallocNeeds),
+                "argument 0 (rdi) is gone");
+  INFO("overwritten again");
+  check_stepped(site(Bytes{0x48, 0x89, 0xfe, 0x31, 0xf6} + clear_rdi + push, kMallocNeeds),
+                "argument 0 (rdi) is gone");
+  INFO("in a register that the caller wants back");
+  check_stepped(site(Bytes{0x48, 0x89, 0xfb} + clear_rdi + push, kMallocNeeds),
+                "argument 0 (rdi) is gone");
+  INFO("a test of rdi is no NULL check any more");
+  const ProbeSite found =
+      site(Bytes{0x48, 0x89, 0xfe} + clear_rdi + kTestRdiRdi + kJeFar + push, kFreeNeeds);
+  check_emulated_at(found, 8, 0);
+  CHECK(found.moved[0] == 7);
+}
+
 TEST_CASE("endbr64 is stepped, what follows is not") {
   check_emulated_at(site(kEndbr64 + kPushRbp + kRet, kMallocNeeds), 4, 0);
   check_emulated_at(site(kEndbr64 + kTestRdiRdi + kJeFar + kPushRbp + kRet, kFreeNeeds), 13, 0);
@@ -377,4 +420,17 @@ TEST_CASE("the libc of this machine") {
       if (one.needs.return_probe == ReturnProbe::kSharesSite) CHECK(chosen->stack_bytes == 0);
     }
   }
+}
+
+TEST_CASE(
+    "long nops are sites where the kernel emulates them, one of five bytes at the entry only") {
+  const Bytes nop4{0x0f, 0x1f, 0x40, 0x00}, nop5{0x0f, 0x1f, 0x44, 0x00, 0x00};
+  const Bytes move{0x48, 0x89, 0xf8};  // mov rax, rdi
+  ProbeNeeds emulated = kMallocNeeds;
+  emulated.long_nops = elf::LongNops::kEmulated;
+  check_emulated_at(site(nop4 + move + kPushRbp + kRet, kMallocNeeds), 7, 0);
+  check_emulated_at(site(nop4 + move + kPushRbp + kRet, emulated), 0, 0);
+  check_emulated_at(site(move + nop4 + kPushRbp + kRet, emulated), 3, 0);
+  check_emulated_at(site(nop5 + kPushRbp + kRet, emulated), 0, 0);
+  check_emulated_at(site(move + nop5 + kPushRbp + kRet, emulated), 8, 0);
 }

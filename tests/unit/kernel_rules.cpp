@@ -21,6 +21,9 @@ Facts full_host() {
           .btf = yes,
           .uprobe_multi = yes,
           .uprobe_multi_pid = yes,
+          .uprobe_session = yes,
+          .emulated_jumps = yes,
+          .emulated_long_nops = yes,
           .task_storage = yes,
           .attach_cookie = yes,
           .seccomp_returns = yes,
@@ -87,10 +90,22 @@ TEST_CASE("plan: probes by address where the kernel has no cookies") {
   CHECK(plan(facts).cookies == kernel::Cookies::kByAddress);
 }
 
+TEST_CASE("plan: sessions where they are there, and uprobe_multi can be used at all") {
+  Facts facts = full_host();
+  CHECK(plan(facts).sessions);
+  SUBCASE("not there") {
+    take(facts.uprobe_session, "x");
+  }
+  SUBCASE("no filter by process") {
+    take(facts.uprobe_multi_pid, "x");
+  }
+  CHECK_FALSE(plan(facts).sessions);
+}
+
 TEST_CASE("plan: the least that a host may have") {
   Facts facts = full_host();
-  for (kernel::Fact* fact :
-       {&facts.uprobe_multi, &facts.uprobe_multi_pid, &facts.task_storage, &facts.attach_cookie}) {
+  for (kernel::Fact* fact : {&facts.uprobe_multi, &facts.uprobe_multi_pid, &facts.uprobe_session,
+                             &facts.task_storage, &facts.attach_cookie}) {
     take(*fact, "x");
   }
   const auto made = plan(facts);
@@ -116,7 +131,7 @@ TEST_CASE("plan: mappings need the tracepoints, and copies of programs that may 
 TEST_CASE("describe: a row for every fact, what is missing says why in its own words") {
   Facts facts = full_host();
   const auto rows = kernel::describe(facts);
-  CHECK(rows.size() == 9);
+  CHECK(rows.size() == 12);
   for (const auto& row : rows) {
     CHECK(row.ok);
     CHECK_FALSE(row.detail.empty());

@@ -252,6 +252,21 @@ TEST_CASE("analysis: two generations of one pid mean exec") {
   CHECK(findings[0].evidence == "server (generation 1), then python3 (generation 2)");
 }
 
+TEST_CASE("analysis: in windows a suspect keeps something with more than 95 %") {
+  const auto windowed = [](uint64_t stack, double value, double low) {
+    CallSite site = site_of(stack, {1000, 1000, 1000, 1000}, 8000);
+    WindowFigures& figures = site.windowed.emplace();
+    figures.estimate.live_bytes = {.value = 1e6, .low = 1e6, .high = 2e6};
+    figures.estimate.leak_bytes_per_s = {.value = value, .low = low, .high = 2 * value};
+    return site;
+  };
+  Snapshot snapshot =
+      snapshot_of({windowed(1, 1000, 500), windowed(2, 1000, 250), windowed(3, 1000, 200),
+                   windowed(4, 1000, 1), windowed(5, 1000, 0), windowed(6, 0, 0)});
+  snapshot.windows.emplace();
+  CHECK(stacks_with(Severity::kSuspect, snapshot) == std::vector<uint64_t>{1, 2});
+}
+
 TEST_CASE("analysis: shapes") {
   const Policy policy;
   CHECK(shape_of(site_of(1, {0, 0, 0, 0}, 50), policy) == SiteShape::kTooLittle);

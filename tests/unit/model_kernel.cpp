@@ -51,7 +51,7 @@ TEST_CASE("reconcile: gains of both sides, what was not seen, and the trust in i
       {.cache = "dentry", .live_count = 50, .freed_count = 100, .old_frees = 10},
       {.cache = "maple_node",
        .live_count = 30,
-       .freed_count = 90,
+       .freed_count = 100,
        .missed_frees = 60,
        .dropped_by_verification = 10}};
   const auto rows = reconcile_caches(tallies, books({{"dentry", 1000}, {"maple_node", 200}}),

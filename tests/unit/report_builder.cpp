@@ -99,6 +99,18 @@ TEST_CASE("builder: rows are sorted by live bytes, totals are their sums") {
   CHECK_FALSE(report.empty_because.has_value());
 }
 
+TEST_CASE("builder: where windows know what certainly stays, that goes first") {
+  std::vector<model::CallSite> sites = {site_of(1, 1, 900, 0), site_of(1, 2, 20, 0),
+                                        site_of(1, 3, 30, 0), site_of(1, 4, 950, 0)};
+  sites[0].windowed.emplace().estimate.leak_bytes_per_s = {.value = 9000, .low = 0, .high = 1e6};
+  sites[1].windowed.emplace().estimate.leak_bytes_per_s = {.value = 500, .low = 400, .high = 600};
+  sites[2].windowed.emplace().estimate.leak_bytes_per_s = {.value = 500, .low = 300, .high = 900};
+  std::vector<uint64_t> totals;
+  for (const CallSiteRow& row : build(snapshot_of(sites)).call_sites)
+    totals.push_back(row.total_count);
+  CHECK(totals == std::vector<uint64_t>{20, 30, 950, 900});
+}
+
 TEST_CASE("builder: ties go by total bytes, then always the same way") {
   std::vector<model::CallSite> sites = {site_of(1, 9, 10, 0), site_of(1, 4, 20, 10),
                                         site_of(2, 4, 10, 0)};
@@ -150,6 +162,25 @@ TEST_CASE("builder: which stacks are whole") {
   CHECK(only_row(kDepthLimit, main_to("_start")).stack == StackState::kCut);
   CHECK(only_row(kDepthLimit, main_to("f")).stack_note == "stack cut: deeper than what is kept");
   CHECK(only_row(kBroken, {}).stack == StackState::kLost);
+}
+
+TEST_CASE("builder: stacks that are cut are counted, by the reason") {
+  model::Snapshot snapshot = snapshot_of(
+      {site_of(1, 5, 10, 0), site_of(1, 6, 10, 0), site_of(1, 7, 10, 0), site_of(1, 8, 10, 0)});
+  snapshot.stacks = {{.id = {5}, .end = model::StackEnd::kDepthLimit, .frames = {}},
+                     {.id = {6}, .end = model::StackEnd::kBroken, .frames = {}},
+                     {.id = {7}, .end = model::StackEnd::kBroken, .frames = {}},
+                     {.id = {8}, .end = model::StackEnd::kBottom, .frames = {}}};
+  const auto report = build(
+      snapshot, [](Generation, StackId) { return std::vector{frame_of("/bin/a", "handle")}; });
+  const auto count_of = [&](std::string_view name) {
+    const auto found = std::ranges::find(report.counters, name, &model::Counter::name);
+    REQUIRE(found != report.counters.end());
+    CHECK(found->kind == model::CounterKind::kNote);
+    return found->count;
+  };
+  CHECK(count_of("deep_stacks") == 1);
+  CHECK(count_of("broken_stacks") == 2);
 }
 
 TEST_CASE("builder: nonsense behind the last good frame is cut off, the first frame never") {
@@ -269,6 +300,25 @@ TEST_CASE("builder: a verdict gets rank and name of its call site, not of operat
   CHECK(report.call_sites[1].suspect);
   CHECK_FALSE(report.call_sites[0].suspect);
   CHECK(report.next_commands.at(0) == "addr2line -Cfe /usr/bin/server 0x1234");
+}
+
+TEST_CASE("builder: sampled figures have their error, what cannot be known is not there") {
+  model::Snapshot snapshot = snapshot_of({site_of(1, 5, 30, 0), site_of(1, 6, 10, 10)});
+  // 30 blocks of 100 bytes; ten samples of 300 bytes.
+  snapshot.call_sites[0].live_variance = 10 * 300.0 * 300.0;
+  report::BuildInfo info{.tool_version = "t", .kernel_release = "k", .mode = {}};
+  info.mode.exact = false;
+  info.mode.sampling_interval_bytes = 1000;
+  const auto report = report::build_trace_report(snapshot, {}, two_frames, nullptr, info);
+  // 1.96 * sqrt(900000 + (1.96 * 300 / 2)^2)
+  CHECK(report.call_sites[0].live_bytes_error == 1947);
+  CHECK(report.call_sites[1].live_bytes_error == 3000);
+  CHECK(report.totals.live_bytes_error == 1947);
+  CHECK_FALSE(report.totals.unmatched_frees.has_value());
+  snapshot.call_sites.clear();
+  const auto empty = report::build_trace_report(snapshot, {}, two_frames, nullptr, info);
+  CHECK(empty.totals.live_bytes_error == 3000);
+  CHECK(empty.empty_because->starts_with("no sample in 10.0 s"));
 }
 
 TEST_CASE("builder: an empty report says why") {

@@ -27,6 +27,21 @@ TEST_CASE("folded: each line ends in a number, and separators in names are repla
   CHECK(write_as("folded", ugly_report()).find("a?[31mb?:c?;[stack lost] ") == 0);
 }
 
+TEST_CASE("folded: of a mapping the system call is the innermost frame, marked as the kernel's") {
+  TraceReport report = steady_report();
+  report.call_sites.resize(1);
+  CallSiteRow& row = report.call_sites.front();
+  const auto line = [&] { return write_as("folded", report); };
+  const std::string of_heap = line();
+  CHECK(of_heap.find("_[k]") == std::string::npos);
+  row.kind = model::Kind::kMapping;
+  row.allocator = "mmap";
+  const std::size_t end = of_heap.rfind(' ');
+  CHECK(line() == of_heap.substr(0, end) + ";mmap_[k]" + of_heap.substr(end));
+  row.frames.clear();
+  CHECK(line().find(";[stack lost];mmap_[k] ") != std::string::npos);
+}
+
 TEST_CASE("formats: text first, every name once") {
   REQUIRE_FALSE(formats().empty());
   CHECK(formats().front().name == "text");

@@ -29,16 +29,18 @@ TEST_CASE("json: golden files") {
   check_golden("trace_steady.json", write_as("json", steady_report()));
   check_golden("trace_ugly.json", write_as("json", ugly_report()));
   check_golden("trace_empty.json", write_as("json", empty_report()));
+  check_golden("trace_windowed.json", write_as("json", windowed_report()));
 }
 
 TEST_CASE("json: all fields of the contract are there, in its order") {
   const Json document = Json::parse(write_as("json", steady_report()));
   CHECK(keys_of(document) == Keys{"schema", "tool_version", "kernel_release", "started_unix_ns",
                                   "duration_ns", "mode", "targets", "coverage", "losses", "notes",
-                                  "totals", "apart", "explains", "verdicts", "call_sites"});
+                                  "totals", "apart", "explains", "audit", "windows", "growth",
+                                  "verdicts", "call_sites"});
   CHECK(document["schema"] == "tidemark.trace/1");
   CHECK(keys_of(document["mode"]) ==
-        Keys{"exact", "sampling_interval_bytes", "budget_percent", "duty_ratio"});
+        Keys{"exact", "sampling_interval_bytes", "budget_percent", "duty_ratio", "budget"});
   CHECK(keys_of(document["targets"][0]) == Keys{"pid", "comm", "exe", "alive", "exit_code",
                                                 "generation", "rss_anon_start_bytes",
                                                 "rss_anon_end_bytes", "allocators"});
@@ -47,11 +49,17 @@ TEST_CASE("json: all fields of the contract are there, in its order") {
   CHECK(keys_of(document["coverage"][0]) == Keys{"hook", "state", "reason"});
   CHECK(keys_of(document["losses"][0]) == Keys{"counter", "count", "bytes", "meaning"});
   CHECK(keys_of(document["notes"][0]) == Keys{"counter", "count", "meaning"});
-  CHECK(keys_of(document["totals"]) ==
-        Keys{"live_bytes", "live_usable_bytes", "live_count", "total_bytes", "total_count",
-             "freed_count", "unmatched_frees", "mapping_live_bytes", "mapping_resident_bytes"});
+  CHECK(keys_of(document["totals"]) == Keys{"live_bytes", "live_usable_bytes", "live_count",
+                                            "total_bytes", "total_count", "freed_count",
+                                            "unmatched_frees", "live_bytes_error",
+                                            "mapping_live_bytes", "mapping_resident_bytes"});
   CHECK(keys_of(document["explains"]) ==
         Keys{"tracked_growth_bytes", "rss_anon_growth_bytes", "ratio"});
+  CHECK(keys_of(document["audit"]) == Keys{"looks", "blocks", "bytes_read", "cpu_ns"});
+  CHECK(keys_of(document["call_sites"][0]["audit"]) ==
+        Keys{"looked_up", "dead", "changed", "looks_live_unchanged", "looks_live_changed",
+             "looks_live_once", "unknown", "unchanged_for_ns"});
+  CHECK(document["call_sites"][1]["audit"].is_null());
   CHECK(keys_of(document["verdicts"][0]) == Keys{"severity", "area", "what", "evidence", "next"});
   CHECK(keys_of(document["call_sites"][0]) == Keys{"kind",
                                                    "pid",
@@ -71,7 +79,10 @@ TEST_CASE("json: all fields of the contract are there, in its order") {
                                                    "aliases",
                                                    "order",
                                                    "gfp_flags",
+                                                   "audit",
+                                                   "windows",
                                                    "stack",
+                                                   "stack_reason",
                                                    "frames"});
   CHECK(keys_of(document["call_sites"][0]["frames"][0]) ==
         Keys{"address", "module", "build_id", "offset", "function", "function_offset", "file",

@@ -60,7 +60,7 @@ TEST_CASE("names: what is still too long loses its middle") {
 TEST_CASE("names: frames without a function") {
   tidemark::model::Frame frame;
   frame.address = {0x7f0000001234};
-  CHECK(unnamed(frame) == "[0x7f0000001234]");
+  CHECK(unnamed(frame) == "[unknown+0x7f0000001234]");
   frame.module = "/usr/lib/libfoo.so";
   frame.offset = 0x123;
   CHECK(unnamed(frame) == "[libfoo.so+0x123]");

@@ -72,6 +72,13 @@ CallSiteRow leak_row() {
   row.youngest_age_ns = 120 * kMs;
   row.live_bytes_change = 10 * static_cast<int64_t>(kMiB);
   row.suspect = true;
+  row.audit = model::AuditShares{.dead = 1,
+                                 .changed = 2,
+                                 .looks_live_same = 240,
+                                 .looks_live_other = 3,
+                                 .looks_live_once = 10,
+                                 .unknown = 0,
+                                 .same_for_ns = 1900 * kMs};
   row.frames = {
       frame_of("/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30", 0xa9c1b,
                "operator new(unsigned long)", 0x1b),
@@ -139,6 +146,8 @@ TraceReport steady_report() {
   report.explains = {.tracked_growth_bytes = static_cast<int64_t>(report.totals.live_bytes),
                      .rss_anon_growth_bytes = 99 * static_cast<int64_t>(kMiB),
                      .ratio = 0.982};
+  report.audit_cost =
+      model::AuditCost{.looks = 4, .blocks = 1012, .bytes_read = 3 * kMiB, .cpu_ns = 7 * kMs};
   report.verdicts = {{.severity = model::Severity::kSuspect,
                       .area = "heap",
                       .what = "#1 shop::RequestParser::parse(std::string_view) (shopd) keeps what "
@@ -230,10 +239,41 @@ TraceReport empty_report() {
       {.name = "glibc", .module = "/lib/libc.so.6", .probes = 12, .hits = 0}};
   report.coverage = {{.hook = "malloc", .state = model::HookState::kOn, .reason = {}}};
   report.explains.rss_anon_growth_bytes = 0;
+  report.totals.unmatched_frees = 0;
   report.empty_because =
       "no allocation in 10.0 s: none of the 12 probes was hit; the target was idle, or it "
       "allocates with something else";
   report.next_commands = {"tidemark doctor -p 4711"};
+  return report;
+}
+
+TraceReport windowed_report() {
+  TraceReport report = steady_report();
+  report.mode = {.exact = false,
+                 .sampling_interval_bytes = 64 << 10,
+                 .budget_percent = 2,
+                 .duty_ratio = 0.033,
+                 .budget = model::GovernorAccount{.own_ns = 9'800'000'000,
+                                                  .extra_ns = 190'000'000,
+                                                  .worst_share = 0.0196,
+                                                  .exact_ns = 25'000'000,
+                                                  .sampled_ns = 305'000'000,
+                                                  .paused_ns = 9'670'000'000,
+                                                  .longest_interval_bytes = 64 << 10,
+                                                  .changes = 9}};
+  model::WindowFacts facts;
+  facts.began_ns = 25'000'000;
+  facts.windows = {{100'000'000, 200'000'000}, {4'000'000'000, 4'205'000'000}};
+  facts.exposure_age_ns = 60'000'000;
+  facts.reach = {.low = 0.9, .high = 1.125};
+  report.windows = facts;
+  model::WindowFigures figures;
+  figures.estimate.birth_bytes_per_s = {5e6, 4e6, 6.5e6};
+  figures.estimate.births_per_s = {5000, 4000, 6500};
+  figures.estimate.live_bytes = {6e6, 5e5, 2e7};
+  figures.estimate.leak_bytes_per_s = {6e5, 2e5, 1.5e6};
+  figures.earlier_live_bytes = 4096;
+  report.call_sites[0].windowed = figures;
   return report;
 }
 

@@ -19,6 +19,8 @@ namespace tidemark::report::test {
 // the end of their range.
 [[nodiscard]] TraceReport ugly_report();
 [[nodiscard]] TraceReport empty_report();
+// Under a budget, in windows.
+[[nodiscard]] TraceReport windowed_report();
 
 // Checks `text` against tests/golden/<name>.
 void check_golden(const std::string& name, const std::string& text);

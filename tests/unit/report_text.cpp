@@ -23,6 +23,7 @@ TEST_CASE("text: golden files") {
   check_golden("trace_steady.txt", write_as("text", steady_report()));
   check_golden("trace_ugly.txt", write_as("text", ugly_report()));
   check_golden("trace_empty.txt", write_as("text", empty_report()));
+  check_golden("trace_windowed.txt", write_as("text", windowed_report()));
 }
 
 TEST_CASE("text: colours only when asked for") {

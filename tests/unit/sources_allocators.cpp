@@ -99,6 +99,18 @@ TEST_CASE("allocators: names and symbols are there once, each family has what it
   CHECK(sources::allocators().size() < TM_ALLOCATOR_ALIGNED);
 }
 
+TEST_CASE("shapes: which programs are for functions that allocate, and that may throw") {
+  CHECK(sources::is_for_allocations("heap_malloc"));
+  CHECK(sources::is_for_allocations("heap_arena_realloc"));
+  CHECK_FALSE(sources::is_for_allocations("heap_free"));
+  CHECK_FALSE(sources::is_for_allocations("heap_return"));
+  // operator new(size_t), mi_new_realloc()
+  CHECK(sources::is_for_throwing("heap_malloc"));
+  CHECK(sources::is_for_throwing("heap_realloc"));
+  CHECK_FALSE(sources::is_for_throwing("heap_reallocf"));
+  CHECK_FALSE(sources::is_for_throwing("heap_delete"));
+}
+
 TEST_CASE("shapes: each has traits and a program of that name") {
   const auto text = read_file(TIDEMARK_SOURCE_DIR "/bpf/user_heap.bpf.c");
   REQUIRE(text.has_value());
@@ -109,25 +121,28 @@ TEST_CASE("shapes: each has traits and a program of that name") {
     const auto [known, is_new] = programs.emplace(traits.program, traits.arguments);
     CHECK(known->second == traits.arguments);
     // Where a USDT probe's arguments lie is said by its note.
-    const bool is_usdt = shape == CallShape::kSample || shape == CallShape::kSampleFree;
+    const bool is_usdt = shape == CallShape::kUsdtAlloc || shape == CallShape::kUsdtFree;
     CHECK(traits.arguments >= (is_usdt ? 0 : 1));
     CHECK(traits.arguments <= 6);
     if (shape == CallShape::kBulkFree) continue;
+    const std::string name(traits.program.substr(std::string_view("heap_").size()));
     const std::string head =
-        "SEC(\"?uprobe\")\nint " + std::string(traits.program) + "(struct pt_regs *ctx)\n{";
+        traits.allocates
+            ? "ALLOCATING_CALL(" + name + ","
+            : "SEC(\"?uprobe\")\nint " + std::string(traits.program) + "(struct pt_regs *ctx)\n{";
     const auto start = text->find(head);
     REQUIRE_MESSAGE(start != std::string::npos, head);
-    // It reads the last of its arguments, and none behind it.
-    const std::string body = text->substr(start, text->find("\n}", start) - start);
-    const bool reads_last =
-        body.find(fmt::format("PT_REGS_PARM{}(", traits.arguments)) != std::string::npos;
-    CHECK_MESSAGE(reads_last == !is_usdt, head);
-    for (uint32_t beyond = traits.arguments + 1; beyond <= 8; ++beyond) {
-      CHECK_MESSAGE(body.find(fmt::format("PT_REGS_PARM{}(", beyond)) == std::string::npos, head);
-    }
+    const std::string body = text->substr(start, text->find("\n\n", start) - start);
     const bool frees = body.find("track_free") != std::string::npos ||
                        body.find("track_delete") != std::string::npos;
     CHECK(frees == (!traits.allocates && !is_usdt));
+    if (frees || is_usdt) continue;
+    // It reads the last of its arguments, and none behind it.
+    CHECK_MESSAGE(body.find(fmt::format("ARGUMENT({})", traits.arguments - 1)) != std::string::npos,
+                  head);
+    for (uint32_t beyond = traits.arguments; beyond < 8; ++beyond) {
+      CHECK_MESSAGE(body.find(fmt::format("ARGUMENT({})", beyond)) == std::string::npos, head);
+    }
   }
   for (const char* other : {"heap_return", "heap_leave", "heap_throw", "heap_library"}) {
     CHECK(text->find(fmt::format("int {}(struct pt_regs *ctx)", other)) != std::string::npos);

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <csignal>
 #include <set>
 
@@ -38,7 +39,7 @@ tm_generation running() {
 }
 
 tm_block block_born(uint64_t birth_ns, const tm_site_key& key = kKey) {
-  return {.size_bytes = 10, .birth_ns = birth_ns, .site = key};
+  return {.size_bytes = 10, .birth_ns = birth_ns, .site = key, .interval_bytes = 0, .unused = 0};
 }
 
 // The quarters of a trace from 1000 to 1400, of blocks born at these times.
@@ -60,6 +61,50 @@ sources::GenerationState exited(uint32_t status) {
 }
 
 }  // namespace
+
+TEST_CASE(
+    "records: where blocks were sampled, counts are whole at last and blocks bring variance") {
+  constexpr uint64_t kOne = 1 << TM_COUNT_PLACES;
+  SiteTable table({1000, 1400}, SiteTable::Counts::kWeighted);
+  table.add_site(kKey, sums(5000, 10 * kOne + kOne / 2, 2000, 4 * kOne + kOne / 4));
+  tm_block block = block_born(1100);
+  block.size_bytes = 512;
+  block.interval_bytes = 4096;
+  table.add_block(kAnywhere, block);
+  const auto sites = table.take();
+  REQUIRE(sites.size() == 1);
+  CHECK(sites[0].live_bytes() == 3000);
+  CHECK(sites[0].live_count() == 6);  // 6.25
+  CHECK(sites[0].total_count == 11);  // 10.5
+  const double weight = 512 / (1 - std::exp(-0.125));
+  CHECK(sites[0].live_variance == doctest::Approx(weight * weight * std::exp(-0.125)));
+  CHECK(sites[0].live_by_quarter[0] == 1);
+}
+
+TEST_CASE("records: of each call site some live blocks are kept, as many as there is room for") {
+  SiteTable table({1000, 1400});
+  table.add_site(kKey, sums(10'000, 1000, 0, 0));
+  tm_site_key aligned = kKey;
+  aligned.allocator |= TM_ALLOCATOR_ALIGNED;
+  table.add_site(aligned, sums(10, 1, 0, 0));
+  for (uint64_t at = 1; at <= 1000; ++at)
+    table.add_block({.address = at * 16, .owner = 1, .space = TM_SPACE_HEAP}, block_born(1100));
+  table.add_block(kAnywhere, block_born(1200, aligned));
+  const auto sites = table.take();
+  REQUIRE(sites.size() == 2);
+  CHECK(sites[0].sample.blocks.size() == SiteTable::kMostSampled);
+  std::set<uint64_t> addresses;
+  for (const model::LiveBlock& block : sites[0].sample.blocks) {
+    addresses.insert(block.address.value);
+    CHECK(block.owner == Generation{1});
+    CHECK(block.size_bytes == 10);
+    CHECK(block.birth_ns == 1100);
+    CHECK_FALSE(block.aligned);
+  }
+  CHECK(addresses.size() == SiteTable::kMostSampled);
+  REQUIRE(sites[1].sample.blocks.size() == 1);
+  CHECK(sites[1].sample.blocks[0].aligned);
+}
 
 TEST_CASE("sites: sums and names are taken over") {
   SiteTable table({1000, 2000});

@@ -50,7 +50,8 @@ Kernel linux_6_18() {
 
 // All functions that any kernel has, but for those that are left out.
 HookPlan plan(const Kernel& kernel, const Spaces& spaces = {}, const std::string& no_kprobes = "",
-              const Arguments& without = {}) {
+              const Arguments& without = {}, HookMode mode = HookMode::kAuto,
+              const std::string& no_trampoline = "fentry is refused") {
   HookFacts facts;
   facts.tracepoint = [&](std::string_view name) -> std::optional<Arguments> {
     const auto found = kernel.find(name);
@@ -60,11 +61,18 @@ HookPlan plan(const Kernel& kernel, const Spaces& spaces = {}, const std::string
     return std::ranges::find(without, name) == without.end();
   };
   facts.no_kprobes = no_kprobes;
-  return plan_hooks(spaces, facts);
+  facts.no_trampoline = [&](std::string_view) { return no_trampoline; };
+  return plan_hooks(spaces, mode, facts);
 }
 
 const HookPlan::Row* row_of(const HookPlan& plan, std::string_view program) {
   const auto found = std::ranges::find(plan.rows, program, &HookPlan::Row::program);
+  return found == plan.rows.end() ? nullptr : &*found;
+}
+
+const HookPlan::Row* named(const HookPlan& plan, std::string_view hook) {
+  const auto found = std::ranges::find(
+      plan.rows, hook, [](const auto& row) -> std::string_view { return row.coverage.hook; });
   return found == plan.rows.end() ? nullptr : &*found;
 }
 
@@ -111,28 +119,59 @@ TEST_CASE("kernel hooks: functions by the name that this kernel has") {
   // kfree_rcu() ends in bulk frees there.
   CHECK(row_of(old, "on_kfree_rcu_sheaf") == nullptr);
   const auto none = plan(kLinux510, {}, "", {"kmem_cache_free_bulk"});
-  CHECK(row_of(none, "on_kmem_free_bulk")->coverage.state == model::HookState::kMissing);
+  CHECK_FALSE(is_on(none, "on_kmem_free_bulk"));
+  CHECK(named(none, "function/kmem_cache_free_bulk")->coverage.state == model::HookState::kMissing);
 }
 
-TEST_CASE("kernel hooks: without kprobes their hooks are off, with the reason") {
+TEST_CASE("kernel hooks: without kprobes and fentry functions are off, with both reasons") {
   const auto without = plan(linux_6_18(), {}, "this kernel has no kprobes");
-  const auto* row = row_of(without, "on_kernel_vmalloc");
+  const auto* row = named(without, "function/vmalloc");
   REQUIRE(row != nullptr);
   CHECK_FALSE(row->on);
   CHECK(row->coverage.state == model::HookState::kOff);
-  CHECK(row->coverage.reason == "no tracepoint tells it, and this kernel has no kprobes");
+  CHECK(row->coverage.reason ==
+        "no tracepoint tells it; fentry is refused; this kernel has no kprobes");
   CHECK(is_on(without, "on_kfree"));
 }
 
-TEST_CASE("kernel hooks: only the memory that is asked for, and what cannot be seen of it") {
+TEST_CASE("kernel hooks: fentry where it can be had, else kprobes, else only what --hooks allows") {
+  const auto traced = plan(linux_6_18(), {}, "", {}, HookMode::kAuto, "");
+  const auto* row = named(traced, "fentry/vmalloc");
+  REQUIRE(row != nullptr);
+  CHECK(row->tier == HookTier::kTrampoline);
+  CHECK(row->program == "trace_kernel_vmalloc");
+  CHECK(row->return_program == "trace_kernel_vmalloc_return");
+  CHECK(named(plan(linux_6_18()), "kprobe/vmalloc")->program == "on_kernel_vmalloc");
+  const auto tracing = plan(linux_6_18(), {}, "", {}, HookMode::kTracing);
+  CHECK(named(tracing, "function/vmalloc")->coverage.reason ==
+        "no tracepoint tells it; fentry is refused; --hooks tracing leaves kprobes out");
+  const auto tracepoints = plan(linux_6_18(), {}, "", {}, HookMode::kTracepoints, "");
+  CHECK_FALSE(named(tracepoints, "function/vmalloc")->on);
+  CHECK(is_on(tracepoints, "on_kfree"));
+}
+
+TEST_CASE("kernel hooks: kprobes alone take the place of tracepoints") {
+  const auto now = plan(linux_6_18(), {}, "", {"free_unref_page_list"}, HookMode::kKprobes, "");
+  CHECK_FALSE(is_on(now, "on_kfree"));
+  CHECK(named(now, "raw_tp/kfree")->coverage.reason == "--hooks kprobe leaves tracepoints out");
+  CHECK(named(now, "kprobe/kmem_cache_alloc")->function == "kmem_cache_alloc_noprof");
+  CHECK(named(now, "kprobe/alloc_pages")->function == "__alloc_frozen_pages_noprof");
+  CHECK(is_on(now, "on_kernel_vmalloc"));
+  // There it is called by what is hooked already.
+  CHECK(named(now, "kprobe/free_pages of a high order") == nullptr);
+  const auto old = plan(kLinux510, {}, "", {"free_unref_folios"}, HookMode::kKprobes, "");
+  CHECK(is_on(old, "probe_pages_free"));
+  const auto none = plan(kLinux510, {}, "no kprobes here", {}, HookMode::kKprobes, "");
+  for (const auto& row : none.rows) CHECK_FALSE(row.on);
+}
+
+TEST_CASE("kernel hooks: only the memory that is asked for") {
   const auto pages =
       plan(linux_6_18(), {.slab = false, .pages = true, .vmalloc = false, .percpu = false});
   CHECK(is_on(pages, "on_page_alloc"));
   CHECK(is_on(pages, "on_page_free"));
-  REQUIRE(pages.rows.size() == 4);
-  CHECK(pages.rows[2].coverage.hook == "alloc_pages_bulk");
-  CHECK(pages.rows[2].coverage.state == model::HookState::kOff);
-  CHECK_FALSE(pages.rows[2].on);
+  CHECK(is_on(pages, "on_pages_bulk"));
+  for (const auto& row : pages.rows) CHECK(row.space == HookSpace::kPage);
 }
 
 TEST_CASE("growth: three looks in a row and 64 KiB make a growing one, told once") {

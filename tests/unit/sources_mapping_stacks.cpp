@@ -52,11 +52,15 @@ struct OwnCode {
     }
     REQUIRE(libc.size() == 1);
   }
-  [[nodiscard]] MappingStacks::Asked resolve(const std::vector<uint64_t>& frames) {
+  [[nodiscard]] MappingStacks::Asked resolve(const std::vector<uint64_t>& frames,
+                                             uint64_t quiet_caller = 0,
+                                             tm_stack_end end = TM_STACK_BOTTOM) {
     MappingRecord record;
     record.call.owner = kOwner.value;
+    record.call.quiet_caller = quiet_caller;
     record.stack.emplace();
     record.stack->depth = static_cast<uint32_t>(frames.size());
+    record.stack->end = end;
     std::copy(frames.begin(), frames.end(), record.stack->frames);
     return stacks.resolve(record);
   }
@@ -89,6 +93,20 @@ TEST_CASE("mapping stacks: an allocator's function on the stack, where its block
   CHECK(code.resolve({inside("brk"), inside("sbrk"), inside("malloc")}).in_allocator);
   // The same library, but no allocator.
   CHECK_FALSE(code.resolve({inside("mmap"), inside("pthread_create")}).in_allocator);
+}
+
+// The allocator's call was not sampled, and its function may have jumped on: its frame has no name.
+TEST_CASE(
+    "mapping stacks: a call whose return is not seen is the allocator's if the stack has it") {
+  OwnCode code;
+  const uint64_t caller = inside_program();
+  const std::vector<uint64_t> within = {inside("mmap"), inside("puts"), caller};
+  CHECK_FALSE(code.resolve(within).in_allocator);
+  CHECK(code.resolve(within, caller).in_allocator);
+  const std::vector<uint64_t> later = {inside("mmap"), inside("puts"), caller + 1};
+  CHECK_FALSE(code.resolve(later, caller).in_allocator);
+  // Where the walk did not get there, its return address in the slot has to do.
+  CHECK(code.resolve(later, caller, TM_STACK_BROKEN).in_allocator);
 }
 
 TEST_CASE("mapping stacks: unknown code, no stack, ids") {

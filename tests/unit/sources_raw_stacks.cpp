@@ -25,7 +25,7 @@ tm_rule make_rule(tm_rule_kind kind, int32_t cfa_offset = 0,
   tm_rule rule{};
   rule.kind = static_cast<uint8_t>(kind);
   rule.cfa_offset = cfa_offset;
-  rule.saves_fp = fp_offset ? 1 : 0;
+  rule.saved_fp = fp_offset ? TM_FP_AT_CFA : TM_FP_SAME;
   rule.fp_offset = fp_offset.value_or(0);
   return rule;
 }

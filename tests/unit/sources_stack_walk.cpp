@@ -35,7 +35,7 @@ struct Sample {
   }
   void rule_saving(uint64_t pc, tm_rule_kind kind, int32_t cfa_offset, int32_t fp_offset) {
     rule(pc, kind, cfa_offset);
-    rules[pc].saves_fp = 1;
+    rules[pc].saved_fp = TM_FP_AT_CFA;
     rules[pc].fp_offset = fp_offset;
   }
   [[nodiscard]] model::Stack walk() const {
@@ -115,6 +115,24 @@ TEST_CASE("stack walk: what cannot be followed is broken") {
   const model::Stack stack = sample.walk();
   CHECK(frames(stack) == std::vector<uint64_t>{0x10});
   CHECK(stack.end == StackEnd::kBroken);
+}
+
+TEST_CASE("stack walk: what goes on outside of the copy is guessed, what cannot go on is not") {
+  Sample behind;
+  behind.rule(0x10, TM_RULE_SP, 4096);
+  CHECK(behind.walk().guessed);
+  Sample other_stack;
+  other_stack.rule(0x10, TM_RULE_SIGNAL);
+  other_stack.put(kSp + TM_SIGNAL_PC, 0x1f);
+  other_stack.put(kSp + TM_SIGNAL_SP, 0x900000);
+  other_stack.rule(0x20, TM_RULE_SP, 8);
+  const model::Stack stack = other_stack.walk();
+  CHECK(frames(stack) == std::vector<uint64_t>{0x10, 0x20});
+  CHECK(stack.end == StackEnd::kBroken);
+  CHECK(stack.guessed);
+  Sample broken;
+  broken.rule(0x10, TM_RULE_NONE);
+  CHECK_FALSE(broken.walk().guessed);
 }
 
 TEST_CASE("stack walk: an empty copy has its innermost frame") {

@@ -7,16 +7,19 @@
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include <unwind.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <set>
 #include <string>
 #include <thread>
 
+#include "elf/vdso.h"
 #include "system/process.h"
 
 using namespace tidemark;
@@ -126,11 +129,11 @@ TEST_CASE(
       }
       const uint64_t base = rule.kind == TM_RULE_SP ? frames[i].sp : frames[i].fp;
       CHECK_MESSAGE(base + static_cast<int64_t>(rule.cfa_offset) == caller.sp, module);
-      if (rule.saves_fp == 0) CHECK_MESSAGE(frames[i].fp == caller.fp, module);
+      if (rule.saved_fp == TM_FP_SAME) CHECK_MESSAGE(frames[i].fp == caller.fp, module);
       // Further in the frames are gone by now.
       if (caller.sp - 8 > alive) {
         CHECK_MESSAGE(word_at(caller.sp - 8) == caller.pc, module);
-        if (rule.saves_fp != 0) {
+        if (rule.saved_fp == TM_FP_AT_CFA) {
           const uint64_t slot = caller.sp + static_cast<int64_t>(rule.fp_offset);
           CHECK_MESSAGE(word_at(slot) == caller.fp, module);
         }
@@ -149,6 +152,47 @@ TEST_CASE(
   CHECK(modules.contains("unit_sources"));
   // The start of a thread: nothing called it.
   CHECK(kind_at(rules, frames.back().pc) == TM_RULE_BOTTOM);
+}
+#endif
+
+#if defined(__x86_64__)
+TEST_CASE("rules: a stack that makecontext() made has a bottom") {
+  static std::array<char, 16384> stack;
+  ucontext_t context{};
+  REQUIRE(::getcontext(&context) == 0);
+  context.uc_stack.ss_sp = stack.data();
+  context.uc_stack.ss_size = stack.size();
+  ::makecontext(
+      &context, [] {}, 0);
+  // What the first function returns to stands where its stack begins.
+  const auto begins = static_cast<uint64_t>(context.uc_mcontext.gregs[REG_RSP]);
+  UnwindRules rules;
+  (void)rules.learn(kOwner, own_image());
+  CHECK(kind_at(rules, word_at(begins)) == TM_RULE_BOTTOM);
+}
+
+TEST_CASE("rules: the vdso has unwind data") {
+  auto copy = elf::open_vdso();
+  REQUIRE(copy);
+  const auto functions = copy->symbols();
+  REQUIRE((functions && !(*functions)->all().empty()));
+  const model::ProcessImage image = own_image();
+  const auto vdso = std::ranges::find(image.mappings, elf::kVdsoPath, &model::Mapping::path);
+  REQUIRE(vdso != image.mappings.end());
+  UnwindRules rules;
+  (void)rules.learn(kOwner, image);
+  for (const elf::Symbol& function : (*functions)->all()) {
+    INFO(function.name);
+    // At its first instruction nothing but the return address has been pushed.
+    const Address inside{vdso->start.value + function.value.value + 1};
+    const tm_rule rule = rules.rule_for(kOwner, inside);
+    CHECK(rule.kind == TM_RULE_SP);
+    CHECK(rule.cfa_offset == 8);
+  }
+  const auto table = rules.table_at(kOwner, vdso->start);
+  REQUIRE(table);
+  CHECK(table->rows > 0);
+  CHECK(table->size_bytes >= table->rows * 8);
 }
 #endif
 

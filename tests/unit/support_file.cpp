@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 
+#include "scratch.h"
 #include "support/file.h"
 
 using namespace tidemark;
@@ -16,29 +17,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A directory of this test's own, gone at its end.
-class ScratchDir {
- public:
-  ScratchDir() {
-    std::string name = (fs::temp_directory_path() / "tidemark-unit-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ScratchDir(const ScratchDir&) = delete;
-  ScratchDir& operator=(const ScratchDir&) = delete;
-  ~ScratchDir() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
-  [[nodiscard]] std::size_t entries() const {
-    return static_cast<std::size_t>(
-        std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
-  }
-
- private:
-  fs::path path_;
-};
+std::size_t entries_of(const Scratch& directory) {
+  return static_cast<std::size_t>(
+      std::distance(fs::directory_iterator(directory.path()), fs::directory_iterator()));
+}
 
 mode_t mode_of(const std::string& path) {
   struct stat info {};
@@ -49,18 +31,18 @@ mode_t mode_of(const std::string& path) {
 }  // namespace
 
 TEST_CASE("file: what was written is read, and nothing else stays behind") {
-  const ScratchDir dir;
+  const Scratch dir;
   const std::string path = dir.file("report.json");
   REQUIRE(ReplacedFile::check_writable(path).has_value());
-  CHECK(dir.entries() == 0);
+  CHECK(entries_of(dir) == 0);
   REQUIRE(ReplacedFile::write(path, "first").has_value());
   REQUIRE(ReplacedFile::write(path, std::string(200'000, 'x')).has_value());
   CHECK(read_file(path).value() == std::string(200'000, 'x'));
-  CHECK(dir.entries() == 1);
+  CHECK(entries_of(dir) == 1);
 }
 
 TEST_CASE("file: permissions stay, a new file gets what the umask leaves") {
-  const ScratchDir dir;
+  const Scratch dir;
   const std::string path = dir.file("report.json");
   const mode_t old_mask = ::umask(027);
   const bool written = ReplacedFile::write(path, "x").has_value();
@@ -73,7 +55,7 @@ TEST_CASE("file: permissions stay, a new file gets what the umask leaves") {
 }
 
 TEST_CASE("file: a symbolic link stays one") {
-  const ScratchDir dir;
+  const Scratch dir;
   REQUIRE(ReplacedFile::write(dir.file("target"), "old").has_value());
   fs::create_symlink(dir.file("target"), dir.file("link"));
   REQUIRE(ReplacedFile::write(dir.file("link"), "new").has_value());
@@ -91,8 +73,8 @@ TEST_CASE("file: a device is written to as it stands") {
 }
 
 TEST_CASE("file: a place that cannot be written is one line that names it") {
-  const ScratchDir dir;
-  const std::string nowhere = dir.file("no/such/dir/report.json");
+  const Scratch dir;
+  const std::string nowhere = dir.path() + "/no/such/dir/report.json";
   for (const auto& status :
        {ReplacedFile::check_writable(nowhere), ReplacedFile::write(nowhere, "x")}) {
     REQUIRE_FALSE(status.has_value());
@@ -108,7 +90,7 @@ TEST_CASE("file: a directory without write permission is refused beforehand") {
     MESSAGE("skipped: root may write everywhere");
     return;
   }
-  const ScratchDir dir;
+  const Scratch dir;
   fs::create_directory(dir.file("locked"));
   fs::permissions(dir.file("locked"), fs::perms::owner_read | fs::perms::owner_exec);
   CHECK_FALSE(ReplacedFile::check_writable(dir.file("locked/report.json")).has_value());

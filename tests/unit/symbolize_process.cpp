@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include <string>
 #include <utility>
 
+#include "elf/vdso.h"
 #include "support/strings.h"
 
 using namespace tidemark;
@@ -192,7 +194,36 @@ TEST_CASE("unknown owners and addresses give bare frames") {
   CHECK(symbolizer.frames(kOwner, {}).empty());
 }
 
-TEST_CASE("the vdso is a module without a file") {
+#if defined(__x86_64__)
+// The kernel keeps beside the handler what that returns to; the C library does not show it.
+uint64_t signal_return() {
+  struct KernelAction {
+    uint64_t handler, flags, restorer, mask;
+  } action{};
+  std::signal(SIGUSR2, [](int) {});
+  REQUIRE(::syscall(SYS_rt_sigaction, SIGUSR2, nullptr, &action, sizeof action.mask) == 0);
+  std::signal(SIGUSR2, SIG_DFL);
+  return action.restorer;
+}
+
+TEST_CASE("what a signal handler returns to has its name, and nothing before it") {
+  ProcessSymbolizer symbolizer;
+  symbolizer.learn(kOwner, image_of(getpid()));
+  const uint64_t start = signal_return();
+  const Frame frame = frame_of(symbolizer, kOwner, Address{start});
+  CHECK(frame.function == "__restore_rt");
+  CHECK(frame.function_offset == 0);
+  const Frame before = frame_of(symbolizer, kOwner, Address{start - 1});
+  CHECK(before.function != "__restore_rt");
+  CHECK(before.offset == frame.offset - 2);
+  // Interrupted at its first instruction: as all that is interrupted, one behind it.
+  const Frame interrupted = frame_of(symbolizer, kOwner, Address{start + 1});
+  CHECK(interrupted.function == "__restore_rt");
+  CHECK(interrupted.offset == frame.offset);
+}
+#endif
+
+TEST_CASE("the vdso is a module without a file, with names") {
   ProcessSymbolizer symbolizer;
   model::ProcessImage image{.pid = model::Pid{getpid()}, .comm = {}, .exe = {}, .mappings = {}};
   image.mappings.push_back({.start = Address{0x7000},
@@ -210,9 +241,17 @@ TEST_CASE("the vdso is a module without a file") {
   CHECK(vdso.module == "[vdso]");
   CHECK(vdso.offset == 0x10);
   CHECK_FALSE(vdso.function);
+  auto copy = elf::open_vdso();
+  REQUIRE(copy);
+  const auto functions = copy->symbols();
+  REQUIRE((functions && !(*functions)->all().empty()));
+  const elf::Vaddr function = (*functions)->all().front().value;
+  const Frame named = frame_of(symbolizer, kOwner, Address{0x7000 + function.value + 1});
+  CHECK(named.function == (*functions)->covering(function)->name);
+  CHECK(named.build_id == copy->build_id());
   const Frame anonymous = frame_of(symbolizer, kOwner, Address{0xa011});
-  CHECK(anonymous.module.empty());
-  CHECK(anonymous.offset == 0xa010);
+  CHECK(anonymous.module == "[anonymous]");
+  CHECK(anonymous.offset == 0x10);
   CHECK(symbolizer.unreadable_files().empty());
 }
 

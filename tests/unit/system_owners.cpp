@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "scratch.h"
 #include "system/balloon.h"
 #include "system/file_systems.h"
 #include "system/holders.h"
@@ -135,33 +136,16 @@ TEST_CASE("tmpfs: mountinfo with optional fields and blanks in the path") {
 
 namespace {
 
-// A directory that goes with its owner.
-class Tree {
+class Tree : public Scratch {
  public:
-  Tree() {
-    std::string name = (std::filesystem::temp_directory_path() / "tidemark-tree-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  Tree(const Tree&) = delete;
-  Tree& operator=(const Tree&) = delete;
-  ~Tree() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
   void write(const std::string& name, std::size_t bytes) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name) << std::string(bytes, 'x');
+    std::ofstream(file(name)) << std::string(bytes, 'x');
   }
-  [[nodiscard]] std::string path() const { return path_.string(); }
   [[nodiscard]] uint64_t device() const {
     struct stat info {};
     REQUIRE(::stat(path().c_str(), &info) == 0);
     return info.st_dev;
   }
-
- private:
-  std::filesystem::path path_;
 };
 
 }  // namespace

@@ -37,3 +37,22 @@ TEST_CASE("pagemap: of this process") {
   CHECK_FALSE(system::read_resident(model::Pid{0}, ranges).has_value());
   ::munmap(mapped, 10 * page);
 }
+
+TEST_CASE("pagemap: which pages are kept") {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* mapped =
+      ::mmap(nullptr, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(mapped != MAP_FAILED);
+  (void)::madvise(mapped, 3 * page, MADV_NOHUGEPAGE);
+  const auto start = reinterpret_cast<uintptr_t>(mapped);
+  std::memset(mapped, 1, 2 * page);
+  const model::Pid self{::getpid()};
+  const std::array addresses = {model::Address{start + 5}, model::Address{start + page},
+                                model::Address{start + 2 * page}};
+  CHECK(system::read_kept(self, addresses) == std::vector{true, true, false});
+  (void)::madvise(mapped, page, MADV_DONTNEED);
+  CHECK(system::read_kept(self, addresses) == std::vector{false, true, false});
+  CHECK(system::read_kept(self, {}) == std::vector<bool>{});
+  CHECK_FALSE(system::read_kept(model::Pid{0}, addresses).has_value());
+  ::munmap(mapped, 3 * page);
+}

@@ -70,6 +70,10 @@ TEST_CASE("mapping: what has no file, and what has no name either") {
   CHECK(mapping("7f00-8000 rw-p 00000000 00:00 0").path.empty());
   CHECK(mapping("7f00-8000 rw-p 00000000 00:00 0 ").path.empty());
   CHECK_FALSE(mapping("7f00-8000 rw-p 00000000 00:00 0 ").executable);
+  CHECK(mapping("7f00-8000 rw-p 00000000 00:00 0 ").writable);
+  for (const char* permissions : {"r--p", "r-xp", "---p", "-w-p"}) {
+    CHECK_FALSE(mapping("7f00-8000 " + std::string(permissions) + " 00000000 00:00 0 ").writable);
+  }
   CHECK(mapping("7f00-8000 rw-p 00000000 00:00 0   [anon:my pool]").path == "[anon:my pool]");
 }
 
@@ -150,7 +154,13 @@ TEST_CASE("status: unknown is never 0") {
   CHECK(kernel_thread.name == "kworker/0:1");
   CHECK_FALSE(kernel_thread.has_memory);
   CHECK_FALSE(kernel_thread.rss_anon_bytes.has_value());
+  const auto inner = system::parse_status("Uid:\t1\t1000\t3\t4\nNSpid:\t4711\t12\t7\n");
+  CHECK(inner.user == 1000u);
+  CHECK(inner.inner_pid == model::Pid{7});
+  CHECK(system::parse_status("NSpid:\t4711\n").inner_pid == model::Pid{4711});
   const auto nothing = system::parse_status("");
+  CHECK_FALSE(nothing.user.has_value());
+  CHECK_FALSE(nothing.inner_pid.has_value());
   CHECK(nothing.state == '?');
   CHECK_FALSE(nothing.has_memory);
   CHECK_FALSE(system::parse_status("RssAnon:\tlots kB\n").rss_anon_bytes.has_value());
@@ -179,8 +189,17 @@ TEST_CASE("process: this one") {
 TEST_CASE("process: that is not there") {
   CHECK(contains(error_of(0), "there is no process 0"));
   CHECK(contains(error_of(-1), "there is no process -1"));
-  CHECK(contains(error_of(0x7fffffff), "there is no process 2147483647"));
-  CHECK_FALSE(system::read_rss_anon_bytes(Pid{0x7fffffff}).has_value());
+  CHECK(contains(error_of(99'999'999), "there is no process 99999999"));
+  CHECK_FALSE(system::read_rss_anon_bytes(Pid{99'999'999}).has_value());
+  const auto used = system::read_cpu_ns(Pid{::getpid()});
+  REQUIRE(used);
+  volatile uint64_t sum = 0;
+  for (uint64_t n = 0; n < 1'000'000; ++n) sum = sum + n;
+  CHECK(system::read_cpu_ns(Pid{::getpid()}).value() > *used);
+  CHECK_FALSE(system::read_cpu_ns(Pid{99'999'999}).has_value());
+  CHECK(system::read_user_cpu_ns(Pid{::getpid()}).value() <=
+        system::read_cpu_ns(Pid{::getpid()}).value() + 20'000'000);
+  CHECK_FALSE(system::read_user_cpu_ns(Pid{99'999'999}).has_value());
 }
 
 TEST_CASE("process: a thread's number names its process") {
@@ -218,4 +237,30 @@ TEST_CASE("process: a kernel thread has no heap") {
     return;
   }
   CHECK(contains(error_of(2), "is a kernel thread"));
+}
+
+TEST_CASE("resident sizes: of status; a kernel thread has none") {
+  const auto sizes = system::parse_resident_sizes(
+      "Name:\tx\nVmRSS:\t  99 kB\nRssAnon:\t      12 kB\nRssFile:\t       8 kB\n"
+      "RssShmem:\t       4 kB\nVmSwap:\t      16 kB\n");
+  REQUIRE(sizes);
+  CHECK(*sizes == model::ResidentSizes{12 << 10, 8 << 10, 4 << 10, 16 << 10});
+  CHECK(sizes->resident_bytes() == 24 << 10);
+  CHECK(sizes->kept_bytes() == 32 << 10);
+  CHECK_FALSE(system::parse_resident_sizes("Name:\tkthreadd\nState:\tS (sleeping)\n"));
+  CHECK_FALSE(system::parse_resident_sizes(""));
+  CHECK(system::read_resident_sizes(Pid{::getpid()})->anonymous_bytes > 0);
+  CHECK_FALSE(system::read_resident_sizes(Pid{0}));
+}
+
+TEST_CASE("page faults: of stat, behind a name with blanks and parentheses") {
+  const auto faults = system::parse_page_faults(
+      "7 (a) b (c) S 1 7 7 0 -1 4194560 1234 5678 91 0 3 4 0 0 20 0 1 0 100 200 300");
+  REQUIRE(faults);
+  CHECK(faults->minor == 1234);
+  CHECK(faults->major == 91);
+  CHECK_FALSE(system::parse_page_faults("7 (a) S 1 7"));
+  CHECK_FALSE(system::parse_page_faults(""));
+  CHECK(system::read_page_faults(Pid{::getpid()})->minor > 0);
+  CHECK_FALSE(system::read_page_faults(Pid{0}));
 }

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <string>
+#include <string_view>
 
 namespace tidemark::bpfrt {
 
@@ -63,6 +64,31 @@ std::optional<std::vector<std::string>> KernelTypes::tracepoint_arguments(const 
   for (uint16_t i = 1; i < btf_vlen(function); ++i)
     arguments.push_back(type_name(types_.get(), btf_params(function)[i].type));
   return arguments;
+}
+
+std::optional<std::vector<std::string>> KernelTypes::function_arguments(const char* name) const {
+  const int id = btf__find_by_name_kind(types_.get(), name, BTF_KIND_FUNC);
+  if (id <= 0) return std::nullopt;
+  const btf_type* function = btf__type_by_id(types_.get(), static_cast<uint32_t>(id));
+  const btf_type* signature = btf__type_by_id(types_.get(), function->type);
+  if (signature == nullptr || !btf_is_func_proto(signature)) return std::nullopt;
+  std::vector<std::string> arguments;
+  for (uint16_t i = 0; i < btf_vlen(signature); ++i) {
+    const char* argument = btf__name_by_offset(types_.get(), btf_params(signature)[i].name_off);
+    arguments.emplace_back(argument != nullptr ? argument : "");
+  }
+  return arguments;
+}
+
+bool KernelTypes::has_member(const char* structure, const char* member) const {
+  const int id = btf__find_by_name_kind(types_.get(), structure, BTF_KIND_STRUCT);
+  if (id <= 0) return false;
+  const btf_type* type = btf__type_by_id(types_.get(), static_cast<uint32_t>(id));
+  for (uint16_t i = 0; i < btf_vlen(type); ++i) {
+    const char* name = btf__name_by_offset(types_.get(), btf_members(type)[i].name_off);
+    if (name != nullptr && std::string_view(name) == member) return true;
+  }
+  return false;
 }
 
 bool KernelTypes::function_returns_bool(const char* name) const {

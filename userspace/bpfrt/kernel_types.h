@@ -28,6 +28,10 @@ class KernelTypes {
   [[nodiscard]] std::optional<std::vector<std::string>> tracepoint_arguments(
       const char* name) const;
 
+  // The names of a function's arguments; none where there is no such function.
+  [[nodiscard]] std::optional<std::vector<std::string>> function_arguments(const char* name) const;
+  // False also where there is no such type.
+  [[nodiscard]] bool has_member(const char* structure, const char* member) const;
   // False also where there is no such function.
   [[nodiscard]] bool function_returns_bool(const char* name) const;
 

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -13,6 +14,10 @@
 
 namespace tidemark::bpfrt {
 namespace {
+
+uint32_t multi_attach_type(ProbeEnd end) {
+  return end == ProbeEnd::kBoth ? kAttachUprobeSession : kAttachUprobeMulti;
+}
 
 uint64_t as_u64(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer);
@@ -29,7 +34,7 @@ Result<std::vector<Link>> attach_multi(const bpf_program* program, ProbeEnd end,
   }
   UprobeMultiAttr attr{};
   attr.prog_fd = static_cast<uint32_t>(bpf_program__fd(program));
-  attr.attach_type = kAttachUprobeMulti;
+  attr.attach_type = multi_attach_type(end);
   attr.path = as_u64(target.path.c_str());
   attr.offsets = as_u64(offsets.data());
   attr.cookies = as_u64(cookies.data());
@@ -76,9 +81,10 @@ void Link::Destroy::operator()(bpf_link* link) const noexcept {
   bpf_link__destroy(link);
 }
 
-void prepare_for(bpf_program* program, UprobeMethod method) {
+void prepare_for(bpf_program* program, UprobeMethod method, ProbeEnd end) {
   if (method != UprobeMethod::kMulti) return;
-  bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kAttachUprobeMulti));
+  bpf_program__set_expected_attach_type(program,
+                                        static_cast<bpf_attach_type>(multi_attach_type(end)));
 }
 
 Result<std::vector<Link>> attach_uprobes(const bpf_program* program, UprobeMethod method,
@@ -93,6 +99,29 @@ Result<Link> attach_kprobe(const bpf_program* program, ProbeEnd end, const std::
   if (link == nullptr)
     return fail_errno(errno, "cannot attach {} to {}", bpf_program__name(program), function);
   return Link(link);
+}
+
+Status try_trampoline(const std::string& function) {
+  const int id = libbpf_find_vmlinux_btf_id(function.c_str(), BPF_TRACE_FEXIT);
+  if (id <= 0) return fail_errno(-id, "the kernel's types do not have {}", function);
+  const std::array<bpf_insn, 2> nothing = {
+      bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.expected_attach_type = BPF_TRACE_FEXIT;
+  options.attach_btf_id = static_cast<uint32_t>(id);
+  const UniqueFd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "try_trampoline", "GPL",
+                                       nothing.data(), nothing.size(), &options));
+  if (!program.valid()) return fail_errno(errno, "the kernel refuses fentry programs");
+  const UniqueFd link(bpf_raw_tracepoint_open(nullptr, program.get()));
+  if (!link.valid()) return fail_errno(errno, "the kernel refuses fentry programs at {}", function);
+  return {};
+}
+
+Status aim_trampoline(bpf_program* program, const std::string& function) {
+  const int error = bpf_program__set_attach_target(program, 0, function.c_str());
+  if (error != 0) return fail_errno(-error, "cannot aim at {}", function);
+  return {};
 }
 
 Result<Link> attach_by_section(const bpf_program* program) {

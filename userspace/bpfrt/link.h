@@ -41,8 +41,8 @@ class Link {
 };
 
 // What has to be told to the kernel before a program is loaded, so that attach_uprobes() can attach
-// it by `method`.
-void prepare_for(bpf_program* program, UprobeMethod method);
+// it by `method` to `end`.
+void prepare_for(bpf_program* program, UprobeMethod method, ProbeEnd end);
 
 // Attaches the program to all points or to none. For the ProbeKeeper alone: a task that may be
 // killed sets no probes.
@@ -54,6 +54,12 @@ void prepare_for(bpf_program* program, UprobeMethod method);
 // A program of the kprobe type at a function of the kernel, or where it returns.
 [[nodiscard]] Result<Link> attach_kprobe(const bpf_program* program, ProbeEnd end,
                                          const std::string& function);
+
+// Can BPF programs be attached to this function by trampolines (fentry, fexit)? Tries it with a
+// program that does nothing. An error says what the kernel refuses.
+[[nodiscard]] Status try_trampoline(const std::string& function);
+// To be said before the program is loaded.
+[[nodiscard]] Status aim_trampoline(bpf_program* program, const std::string& function);
 
 // By the section name of the program: SEC("raw_tp/...").
 [[nodiscard]] Result<Link> attach_by_section(const bpf_program* program);

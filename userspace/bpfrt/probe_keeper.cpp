@@ -90,7 +90,7 @@ class Keeper {
       }
     }
     // Entries before returns, whatever was attached when: no call is left without its return.
-    for (const ProbeEnd end : {ProbeEnd::kEntry, ProbeEnd::kReturn}) {
+    for (const ProbeEnd end : {ProbeEnd::kEntry, ProbeEnd::kReturn, ProbeEnd::kBoth}) {
       std::vector<Link> links;
       for (auto& [id, held] : links_) {
         if (held.end == end) links.push_back(std::move(held.link));

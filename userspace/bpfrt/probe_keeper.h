@@ -27,7 +27,8 @@ struct bpf_program;
 
 namespace tidemark::bpfrt {
 
-enum class ProbeEnd { kEntry, kReturn };
+// kBoth: a session, Linux 6.13.
+enum class ProbeEnd { kEntry, kReturn, kBoth };
 
 struct UprobePoint {
   uint64_t file_offset_bytes = 0;

@@ -36,13 +36,35 @@ Result<std::size_t> possible_cpus() {
   return static_cast<std::size_t>(cpus);
 }
 
-Result<uint64_t> program_misses(const bpf_program* program) {
+namespace {
+
+Result<bpf_prog_info> program_info(const bpf_program* program) {
   bpf_prog_info info{};
   uint32_t size = sizeof(info);
   if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) != 0) {
     return fail_errno(errno, "cannot ask the kernel about {}", bpf_program__name(program));
   }
-  return info.recursion_misses;
+  return info;
+}
+
+}  // namespace
+
+Result<uint64_t> program_misses(const bpf_program* program) {
+  const auto info = program_info(program);
+  if (!info) return std::unexpected(info.error());
+  return info->recursion_misses;
+}
+
+Result<ProgramUse> program_use(const bpf_program* program) {
+  const auto info = program_info(program);
+  if (!info) return std::unexpected(info.error());
+  return ProgramUse{info->run_time_ns, info->run_cnt};
+}
+
+Result<UniqueFd> keep_run_times() {
+  UniqueFd fd(bpf_enable_stats(BPF_STATS_RUN_TIME));
+  if (!fd.valid()) return fail_errno(errno, "cannot let the kernel time programs");
+  return fd;
 }
 
 Status run_once(const bpf_program* program, std::span<const uint64_t> arguments) {

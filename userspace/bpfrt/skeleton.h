@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "support/result.h"
+#include "support/unique_fd.h"
 
 namespace tidemark::bpfrt {
 
@@ -25,6 +26,16 @@ void silence_libbpf();
 // How often the kernel had to skip a program since it was loaded (recursion); none before
 // Linux 5.12.
 [[nodiscard]] Result<uint64_t> program_misses(const bpf_program* program);
+
+// What a program was run for, while somebody holds keep_run_times()'s descriptor.
+struct ProgramUse {
+  uint64_t run_ns = 0;
+  uint64_t runs = 0;
+};
+[[nodiscard]] Result<ProgramUse> program_use(const bpf_program* program);
+// Lets the kernel time every program of the machine, as long as the descriptor is open: some 50 ns
+// a run. Linux 5.8.
+[[nodiscard]] Result<UniqueFd> keep_run_times();
 
 // Runs a raw_tp program once, here and now, without its tracepoint: `arguments` are what it sees as
 // the event's.

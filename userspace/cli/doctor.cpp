@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/doctor_code.h"
 #include "kernel/facts.h"
 #include "kernel/rules.h"
 #include "sources/heap_probes.h"
@@ -32,6 +33,7 @@ struct Checkup {
   std::vector<kernel::Finding> host;
   std::vector<kernel::Finding> target;
   std::vector<SiteRow> sites;
+  std::vector<CodeRow> code;  // of the process that was named
   bool can_trace = false;
 };
 
@@ -63,8 +65,10 @@ bool examine_target(model::Pid pid, bool named, Checkup& checkup) {
   }
   const std::string what = named ? fmt::format("process {} ({})", pid.value, image->comm)
                                  : std::string("this host's C library");
+  if (named) checkup.code = examine_code(*image);
   sources::AllocatorFinder finder;
-  const auto plan = sources::plan_heap_probes(*image, sources::SiteChoice::kCheapest, finder);
+  const auto plan =
+      sources::plan_heap_probes(*image, sources::cheapest_sites(checkup.facts), finder);
   if (!plan) {
     checkup.target.push_back({what, false, plan.error().text});
     return false;
@@ -110,6 +114,7 @@ std::string render(const Checkup& checkup, const DoctorOptions& options) {
                                  checkup.facts.release, checkup.facts.machine);
   text += render_findings(checkup.host, options.color);
   text += "\ntarget\n" + render_findings(checkup.target, options.color);
+  if (!checkup.code.empty()) text += "\nstacks\n" + render_code(checkup.code);
   if (options.verbose) {
     text += "\nprobe sites\n";
     for (const SiteRow& row : checkup.sites) {
@@ -148,7 +153,8 @@ std::string render_json(const Checkup& checkup) {
       {"schema", "tidemark.doctor/1"},           {"tool_version", TIDEMARK_VERSION},
       {"kernel_release", checkup.facts.release}, {"machine", checkup.facts.machine},
       {"can_trace", checkup.can_trace},          {"host", to_json(checkup.host)},
-      {"target", to_json(checkup.target)},       {"probe_sites", sites}};
+      {"target", to_json(checkup.target)},       {"probe_sites", sites},
+      {"code", code_json(checkup.code)}};
   return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -10,18 +10,20 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 #include "cli/commands.h"
 #include "cli/wait.h"
 #include "collect/kernel_collector.h"
 #include "model/kernel_analysis.h"
+#include "model/stack_index.h"
 #include "report/kernel_report.h"
 #include "sources/kernel_memory.h"
 #include "support/clock.h"
 #include "support/file.h"
 #include "symbolize/kernel_symbolizer.h"
+#include "system/cgroup_paths.h"
+#include "system/kernel_records.h"
 
 namespace tidemark::cli {
 namespace {
@@ -52,6 +54,20 @@ sources::StackMode to_mode(KernelStacks stacks) {
   return sources::StackMode::kGrowing;
 }
 
+sources::HookMode to_mode(KernelHooks hooks) {
+  switch (hooks) {
+    case KernelHooks::kAuto:
+      return sources::HookMode::kAuto;
+    case KernelHooks::kTracepoints:
+      return sources::HookMode::kTracepoints;
+    case KernelHooks::kTracing:
+      return sources::HookMode::kTracing;
+    case KernelHooks::kKprobes:
+      return sources::HookMode::kKprobes;
+  }
+  return sources::HookMode::kAuto;
+}
+
 std::string spaces_text(const KernelOptions& options) {
   std::string text;
   for (const auto& [on, name] : {std::pair{options.slab, "slab"},
@@ -61,6 +77,17 @@ std::string spaces_text(const KernelOptions& options) {
     if (on) text += fmt::format("{}{}", text.empty() ? "" : ", ", name);
   }
   return text;
+}
+
+// A group that is gone has the name that the kernel keeps, and no path.
+void name_cgroups(std::vector<model::CallSite>& sites) {
+  const auto paths = system::read_cgroup_paths(system::HostRoot());
+  for (model::CallSite& site : sites) {
+    for (model::CgroupShare& share : site.owners.cgroups) {
+      const auto found = paths.find(share.id);
+      if (found != paths.end()) share.path = found->second;
+    }
+  }
 }
 
 class KernelTracer {
@@ -73,6 +100,7 @@ class KernelTracer {
   [[nodiscard]] Status open();
   [[nodiscard]] Result<sources::KernelSettings> settings();
   void learn_modules();
+  [[nodiscard]] model::Coverage line_coverage();
   [[nodiscard]] Status tick();
   [[nodiscard]] Status wait();
   [[nodiscard]] Status report();
@@ -85,6 +113,7 @@ class KernelTracer {
   std::optional<model::KernelSnapshot> previous_;
   std::string modules_;  // as listed when the symbols were read
   MonotonicTime looked_;
+  system::KernelRecords older_;  // as they were before the trace began
   bool suspects_ = false;
 };
 
@@ -105,11 +134,12 @@ Result<sources::KernelSettings> KernelTracer::settings() {
     const auto address = symbolizer_->symbols().address_of(name);
     return address ? std::optional(address->value) : std::nullopt;
   };
-  settings.kprobes = options_.kprobes;
+  settings.hooks = to_mode(options_.hooks);
   settings.has_function = [this](std::string_view name) {
     return symbolizer_->symbols().address_of(name).has_value();
   };
-  settings.symbols = {value_of("vmemmap_base"), value_of("page_offset_base")};
+  settings.symbols = {value_of("vmemmap_base"), value_of("page_offset_base"),
+                      value_of("__per_cpu_offset")};
   return settings;
 }
 
@@ -119,10 +149,12 @@ Status KernelTracer::open() {
   }
   auto symbols = read_symbols();
   if (!symbols) return std::unexpected(symbols.error());
-  symbolizer_.emplace(std::move(*symbols));
+  symbolize::KernelLines lines(kernel_release(), symbols->address_of("_stext"));
+  symbolizer_.emplace(std::move(*symbols), std::move(lines));
   modules_ = read_file("/proc/modules").value_or("");
   const auto chosen = settings();
   if (!chosen) return std::unexpected(chosen.error());
+  older_ = system::read_kernel_records(system::HostRoot());
   auto source = sources::KernelMemory::open(*chosen);
   if (!source) return std::unexpected(source.error());
   collector_ = std::make_unique<collect::KernelCollector>(std::move(*source));
@@ -139,6 +171,12 @@ void KernelTracer::learn_modules() {
   if (modules == modules_) return;
   modules_ = std::move(modules);
   if (auto symbols = read_symbols()) symbolizer_->learn(std::move(*symbols));
+}
+
+model::Coverage KernelTracer::line_coverage() {
+  auto reason = symbolizer_->why_no_lines();
+  const auto state = reason ? model::HookState::kOff : model::HookState::kOn;
+  return {"source lines of the kernel", state, std::move(reason)};
 }
 
 Status KernelTracer::tick() {
@@ -168,12 +206,17 @@ Status KernelTracer::report() {
   learn_modules();
   auto snapshot = collector_->snapshot(monotonic_now());
   if (!snapshot) return std::unexpected(snapshot.error());
+  snapshot->trace.coverage.push_back(line_coverage());
+  for (const system::KernelBook& book : older_.books) {
+    const auto state = book.absent ? model::HookState::kOff : model::HookState::kOn;
+    snapshot->trace.coverage.push_back({book.name, state, book.absent});
+  }
+  name_cgroups(snapshot->trace.call_sites);
   const auto findings = model::analyse_kernel(*snapshot, {});
   suspects_ = std::ranges::any_of(findings, [](const model::Finding& finding) {
     return finding.severity != model::Severity::kInfo;
   });
-  std::unordered_map<model::StackId, const model::Stack*> stacks;
-  for (const model::Stack& stack : snapshot->trace.stacks) stacks.emplace(stack.id, &stack);
+  const model::StackIndex stacks = model::index_stacks(snapshot->trace.stacks);
   const auto names = [&](model::Generation owner, model::StackId id) -> std::vector<model::Frame> {
     const auto found = stacks.find(id);
     if (found == stacks.end()) return {};
@@ -181,8 +224,10 @@ Status KernelTracer::report() {
   };
   const report::BuildInfo info{
       .tool_version = TIDEMARK_VERSION, .kernel_release = kernel_release(), .mode = {}};
-  const auto written = write(report::build_kernel_report(
-      *snapshot, findings, names, previous_ ? &*previous_ : nullptr, info, spaces_text(options_)));
+  auto built = report::build_kernel_report(
+      *snapshot, findings, names, previous_ ? &*previous_ : nullptr, info, spaces_text(options_));
+  built.older = older_.rows;
+  const auto written = write(built);
   previous_ = std::move(*snapshot);
   return written;
 }
@@ -208,12 +253,11 @@ Status KernelTracer::write(const report::KernelReport& report) {
 
 Result<int> KernelTracer::run() {
   if (auto opened = open(); !opened) return std::unexpected(opened.error());
-  collector_->open_gate(monotonic_now(), wall_now());
+  if (auto opened = collector_->open_gate(monotonic_now(), wall_now()); !opened)
+    return std::unexpected(opened.error());
   fmt::print(stderr, "tidemark: tracing\n");
   if (auto waited = wait(); !waited) return std::unexpected(waited.error());
-  const MonotonicTime ended = monotonic_now();
-  collector_->drain();
-  collector_->stop(ended);
+  if (auto stopped = collector_->stop(); !stopped) return std::unexpected(stopped.error());
   if (auto reported = report(); !reported) return std::unexpected(reported.error());
   return suspects_ && options_.fail_on_suspect ? kExitSuspects : kExitDone;
 }

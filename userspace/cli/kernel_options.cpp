@@ -28,13 +28,18 @@ Result<KernelStacks> read_stacks(const std::string& word) {
   return fail("'{}' is not one of growing, always, never", word);
 }
 
-// True: kprobes too.
-Result<bool> read_hooks(const std::string& word) {
-  if (word == "auto") return true;
-  if (word == "tracing") return false;
-  if (word == "kprobe")
-    return fail("kprobes alone do not tell enough: 'auto' has them beside the tracepoints");
-  return fail("'{}' is not one of auto, tracing", word);
+struct HooksWord {
+  std::string_view word;
+  KernelHooks hooks;
+};
+constexpr std::array kHooksWords = {
+    HooksWord{"auto", KernelHooks::kAuto}, HooksWord{"tracepoints", KernelHooks::kTracepoints},
+    HooksWord{"tracing", KernelHooks::kTracing}, HooksWord{"kprobe", KernelHooks::kKprobes}};
+
+Result<KernelHooks> read_hooks(const std::string& word) {
+  const auto found = std::ranges::find(kHooksWords, word, &HooksWord::word);
+  if (found != kHooksWords.end()) return found->hooks;
+  return fail("'{}' is not one of auto, tracepoints, tracing, kprobe", word);
 }
 
 Status read_caches(const Words& words, KernelOptions& options) {
@@ -74,8 +79,10 @@ void add_kernel(CLI::App& root, Words& words) {
             "only this slab cache, by any of its names; repeat it for more than one");
   add_word(app, "--stacks", words.stacks, "WHEN",
            "take stacks: growing (the default: of call sites that grow), always, never");
-  add_word(app, "--hooks", words.hooks, "WHICH",
-           "auto (the default: tracepoints, and kprobes for what they do not tell) or tracing");
+  add_word(
+      app, "--hooks", words.hooks, "WHICH",
+      "auto (the default: tracepoints, and for what they do not tell BPF tracing of functions or "
+      "kprobes), tracepoints, tracing (no kprobes), or kprobe (nothing else)");
   app.add_flag("--movable", words.movable,
                "count movable pages too: page cache and the memory of processes");
   add_word(app, "--for", words.duration, "TIME",
@@ -106,7 +113,7 @@ Result<Command> kernel_options(const Words& words, const Environment& environmen
   if (auto ok = read_caches(words, options); !ok) return std::unexpected(ok.error());
   if (auto ok = read_into(options.stacks, "--stacks", words.stacks, read_stacks); !ok)
     return std::unexpected(ok.error());
-  if (auto ok = read_into(options.kprobes, "--hooks", words.hooks, read_hooks); !ok)
+  if (auto ok = read_into(options.hooks, "--hooks", words.hooks, read_hooks); !ok)
     return std::unexpected(ok.error());
   choose_spaces(words, options);
   if (words.movable && !options.pages)

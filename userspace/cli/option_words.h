@@ -31,7 +31,8 @@ struct Words {
   std::vector<std::string> pids, children_of, comms, cgroups;
   bool all = false;
   std::optional<std::vector<std::string>> command;  // what stood behind "--"
-  std::optional<std::string> duration, interval, top, min_age, max_blocks, max_stacks;
+  std::optional<std::string> duration, interval, top, min_age, max_blocks, max_stacks, sample,
+      budget;
   std::map<const report::Format*, std::optional<std::string>> outputs;
   std::optional<std::string> doctor_json;
   std::optional<std::string> memory_json, store, store_limit;
@@ -39,7 +40,9 @@ struct Words {
   std::optional<std::string> stacks, hooks;
   bool slab = false, pages = false, vmalloc = false, percpu = false, movable = false;
   bool quiet = false, no_color = false, exact = false, verbose = false;
-  bool probe_at_entry = false, fail_on_suspect = false;
+  bool growth = false, automatic = false;
+  bool probe_at_entry = false, no_sessions = false, no_audit = false, fail_on_suspect = false,
+       debuginfod = false;
 };
 
 void add_word(CLI::App& app, const std::string& names, std::optional<std::string>& word,

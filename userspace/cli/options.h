@@ -33,27 +33,38 @@ struct OutputFile {
   std::string path;
 };
 
+// What is watched: the calls of allocators, the growth of every process, or the calls of whoever
+// grows.
+enum class TraceMode { kCalls, kGrowth, kAuto };
+
 struct TraceOptions {
-  model::Selection selection;           // names something; cgroups as they were typed
+  TraceMode mode = TraceMode::kCalls;
+  model::Selection selection;           // names something in mode kCalls; cgroups as typed
   std::optional<Nanoseconds> duration;  // none: until Ctrl-C, or until every target has exited
   std::optional<Nanoseconds> interval;  // --every
   report::TextOptions text;
   std::vector<OutputFile> outputs;
   bool quiet = false;
   bool probe_at_entry = false;
+  bool no_sessions = false;
+  bool audit = true;
+  uint32_t sampling_interval_bytes = 0;  // 0: exact
+  std::optional<double> budget_percent;  // of the targets' CPU time
   bool fail_on_suspect = false;
+  bool debuginfod = false;
   uint32_t max_blocks = 1u << 20;
   uint32_t max_stacks = 1u << 14;
 };
 
 enum class KernelStacks { kNever, kGrowing, kAlways };
+enum class KernelHooks { kAuto, kTracepoints, kTracing, kKprobes };
 
 struct KernelOptions {
   bool slab = true, pages = true, vmalloc = true, percpu = true;
   std::vector<std::string> caches;  // as they were typed; empty: all
   KernelStacks stacks = KernelStacks::kGrowing;
   bool movable_pages = false;
-  bool kprobes = true;                  // beside tracepoints
+  KernelHooks hooks = KernelHooks::kAuto;
   std::optional<Nanoseconds> duration;  // none: until Ctrl-C
   std::optional<Nanoseconds> interval;  // --every
   report::TextOptions text;

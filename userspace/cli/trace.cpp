@@ -12,20 +12,25 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <unordered_map>
 
 #include "bpfrt/mapping_events.h"
+#include "cli/auto_targets.h"
 #include "cli/command.h"
 #include "cli/commands.h"
+#include "cli/growth.h"
+#include "cli/growth_watch.h"
+#include "cli/source_lines.h"
+#include "cli/trace_audit.h"
+#include "cli/trace_output.h"
 #include "cli/wait.h"
 #include "collect/collector.h"
+#include "collect/window_figures.h"
 #include "kernel/facts.h"
 #include "model/analysis.h"
 #include "report/builder.h"
-#include "report/reporter.h"
+#include "report/growth_builder.h"
 #include "sources/source.h"
 #include "support/clock.h"
-#include "support/file.h"
 #include "symbolize/process_symbolizer.h"
 #include "system/pagemap.h"
 #include "system/process.h"
@@ -34,8 +39,11 @@
 namespace tidemark::cli {
 namespace {
 
-constexpr std::string_view kStdout = "-";
 constexpr Nanoseconds kLearning = std::chrono::milliseconds(250);
+// Under a budget: what is learnt is paid for, and a busy target has to be throttled soon.
+constexpr Nanoseconds kGlance = std::chrono::milliseconds(10);
+constexpr Nanoseconds kLearningOnABudget = std::chrono::milliseconds(20);
+constexpr Nanoseconds kTickOnABudget = std::chrono::milliseconds(25);
 constexpr Nanoseconds kDraining = std::chrono::milliseconds(20);
 constexpr uint64_t kLookAroundNs = 2'000'000'000;
 constexpr uint64_t kSilenceNs = 1'000'000'000;
@@ -45,7 +53,10 @@ constexpr uint32_t kRulesOfAll = 1u << 18;
 class Tracer {
  public:
   Tracer(const TraceOptions& options, kernel::Facts facts)
-      : options_(options), facts_(std::move(facts)), selection_(options.selection) {}
+      : options_(options),
+        facts_(std::move(facts)),
+        selection_(options.selection),
+        audit_(options.audit) {}
 
   [[nodiscard]] Result<int> run();
 
@@ -56,6 +67,8 @@ class Tracer {
   [[nodiscard]] Status prepare_to_wait();
   [[nodiscard]] Status tick();
   void look_around();
+  [[nodiscard]] Status look_who_grows(MonotonicTime now);
+  [[nodiscard]] Status add_growth(report::TraceReport& report, bool is_last);
   void tell_progress(std::size_t done, std::size_t all);
   void listen(Result<bpfrt::MappingEvents> events);
   void hear_mappings();
@@ -65,10 +78,11 @@ class Tracer {
   // Until the time is over, the targets are gone or a signal comes; reports at each interval.
   [[nodiscard]] Result<Event> run_for(std::optional<Nanoseconds> duration,
                                       std::optional<Nanoseconds> interval);
-  [[nodiscard]] Status report();
+  [[nodiscard]] Status look(audit::Depth depth);
+  void look_at_new();
+  [[nodiscard]] Status report(bool is_last);
   [[nodiscard]] report::TraceReport build(const model::Snapshot& snapshot,
                                           const std::vector<model::Finding>& findings);
-  [[nodiscard]] Status write(const report::TraceReport& report);
 
   const TraceOptions& options_;
   kernel::Facts facts_;
@@ -78,8 +92,13 @@ class Tracer {
   std::optional<TracedCommand> command_;
   std::optional<bpfrt::MappingEvents> mapped_;  // by the command, or with --all by everybody
   std::optional<Wait> wait_;
+  TraceAudit audit_;
+  std::unique_ptr<GrowthWatch> growth_;  // none where the targets were named
+  AutoTargets auto_targets_;
   MonotonicTime looked_around_;
+  MonotonicTime ticked_;
   std::optional<model::Snapshot> previous_;
+  bool is_open_ = false;
   bool told_progress_ = false;
   bool suspects_ = false;
 };
@@ -98,11 +117,15 @@ sources::Settings settings_for(const kernel::Facts& facts, const TraceOptions& o
   sources::Settings settings;
   settings.limits.max_blocks = options.max_blocks;
   settings.limits.max_stacks = options.max_stacks;
-  if (selection.is_group()) settings.limits.max_targets = kMostInGroup;
+  settings.selects_later = options.mode == TraceMode::kAuto;
+  if (selection.is_group() || settings.selects_later) settings.limits.max_targets = kMostInGroup;
   if (selection.all) settings.limits.max_rules = kRulesOfAll;
   if (options.probe_at_entry) settings.sites = sources::SiteChoice::kEntry;
   // Probes in everybody's memory cannot be kept out of processes that they would harm.
   if (selection.all && facts.seccomp_returns.present) settings.reach = sources::Reach::kMachine;
+  if (options.no_sessions) settings.sessions = sources::SessionChoice::kNever;
+  settings.sampling_interval_bytes = options.sampling_interval_bytes;
+  settings.throttled = options.budget_percent.has_value();
   settings.watch = watch_for(selection);
   return settings;
 }
@@ -116,6 +139,17 @@ model::Mapping to_mapping(const bpfrt::MappedCode& code) {
   mapping.executable = true;
   if (code.inode != 0 || code.path.starts_with('[')) mapping.path = code.path;
   return mapping;
+}
+
+void set_mode(const model::Snapshot& snapshot, double budget_percent, report::Mode& mode) {
+  mode.budget_percent = budget_percent;
+  mode.budget = snapshot.budget;
+  if (!snapshot.budget) return;
+  const model::GovernorAccount& account = *snapshot.budget;
+  mode.exact = account.sampled_ns == 0 && account.paused_ns == 0;
+  mode.duty_ratio = account.duty_ratio();
+  if (account.longest_interval_bytes != 0)
+    mode.sampling_interval_bytes = account.longest_interval_bytes;
 }
 
 // A person's mistake is told before anything is loaded.
@@ -145,12 +179,20 @@ Status check_selection(model::Selection& selection) {
 
 Status Tracer::attach() {
   if (auto checked = check_selection(selection_); !checked) return checked;
+  if (options_.debuginfod) {
+    if (auto used = use_debuginfod(symbolizer_); !used) return used;
+  }
   // Before anything of ours is made that a child would inherit.
   if (!selection_.command.empty()) {
     auto command = TracedCommand::prepare(selection_.command);
     if (!command) return std::unexpected(command.error());
     command_.emplace(std::move(*command));
     selection_.children_of.push_back(command_->pid());
+  }
+  if (options_.mode == TraceMode::kAuto) {
+    auto growth = GrowthWatch::open(options_, facts_);
+    if (!growth) return std::unexpected(growth.error());
+    growth_ = std::move(*growth);
   }
   if (auto opened = open_collector(); !opened) return opened;
   if (auto prepared = prepare_to_wait(); !prepared) return prepared;
@@ -160,8 +202,12 @@ Status Tracer::attach() {
 Status Tracer::open_collector() {
   auto opened = sources::open_sources(facts_, settings_for(facts_, options_, selection_));
   if (!opened) return std::unexpected(opened.error());
-  collect::Readers readers{
-      system::read_process, system::read_rss_anon_bytes, system::read_resident, {}, {}};
+  collect::Readers readers{system::read_process,
+                           system::read_rss_anon_bytes,
+                           system::read_resident,
+                           {},
+                           {system::read_cpu_ns, system::read_user_cpu_ns},
+                           {}};
   if (!facts_.seccomp_returns.present) {
     readers.may_probe = [this](model::Pid pid) -> Status {
       if (!system::is_under_seccomp(pid)) return {};
@@ -179,6 +225,9 @@ Status Tracer::open_collector() {
       [this](model::Generation generation, const model::ProcessImage& image) {
         symbolizer_.learn(generation, image);
       });
+  // An audit that can't be made is told by its coverage.
+  if (options_.budget_percent)
+    collector_->keep_budget(*options_.budget_percent / 100, [this] { look_at_new(); });
   return {};
 }
 
@@ -211,8 +260,12 @@ Status Tracer::prepare_to_wait() {
   if (!wait) return std::unexpected(wait.error());
   wait_ = std::move(*wait);
   for (const model::Pid parent : selection_.children_of) wait_->watch(parent);
-  if (selection_.all || !selection_.comms.empty() || !selection_.cgroups.empty())
+  if (selection_.all || !selection_.comms.empty() || !selection_.cgroups.empty() || growth_)
     wait_->outlast_targets();
+  if (growth_) {
+    for (const int fd : growth_->collector().event_fds()) wait_->watch_source(fd);
+  }
+  if (options_.budget_percent) wait_->tick_every(kTickOnABudget);
   for (const int fd : collector_->event_fds()) wait_->watch_source(fd);
   return {};
 }
@@ -267,17 +320,46 @@ void Tracer::consider(const sources::News& news) {
   }
 }
 
+// Nobody is traced before the gate is open.
+Status Tracer::look_who_grows(MonotonicTime now) {
+  if (!growth_ || !is_open_) return {};
+  const auto looked = growth_->collector().tick(now);
+  if (!looked) return std::unexpected(looked.error());
+  if (*looked) auto_targets_.follow(growth_->collector(), *collector_);
+  return {};
+}
+
+Status Tracer::add_growth(report::TraceReport& report, bool is_last) {
+  if (!growth_) return {};
+  const auto snapshot = growth_->snapshot(monotonic_now(), is_last);
+  if (!snapshot) return std::unexpected(snapshot.error());
+  report::add_growth(report, *snapshot, growth_->names_of(*snapshot));
+  for (model::Coverage& row : auto_targets_.coverage()) report.coverage.push_back(std::move(row));
+  return {};
+}
+
 Status Tracer::tick() {
   const MonotonicTime now = monotonic_now();
+  ticked_ = now;
+  if (auto looked = look_who_grows(now); !looked) return looked;
   if (now.ns - looked_around_.ns > kLookAroundNs) look_around();
+  if (audit_.is_due(now)) {
+    if (auto looked = look(audit::Depth::kQuick); !looked) return looked;
+  }
   return collector_->tick(now);
 }
 
 // Stacks are walked before anything is counted, so that the unwind rules of the busy call sites are
 // there.
 Result<Event> Tracer::learn() {
+  if (options_.budget_percent) {
+    // A target that is too busy for its budget is known soon, and let go before it is learnt from.
+    if (auto ticked = tick(); !ticked) return std::unexpected(ticked.error());
+    std::this_thread::sleep_for(kGlance);
+    if (auto ticked = tick(); !ticked) return std::unexpected(ticked.error());
+  }
   collector_->start_learning();
-  return run_for(kLearning, std::nullopt);
+  return run_for(options_.budget_percent ? kLearningOnABudget : kLearning, std::nullopt);
 }
 
 Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
@@ -289,12 +371,21 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
     const auto event = wait_->next();
     if (!event) return event;
     if (*event == Event::kReport) {
-      if (auto reported = report(); !reported) return std::unexpected(reported.error());
+      if (auto reported = report(false); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
       hear_mappings();
+      if (growth_) {
+        if (auto served = growth_->collector().serve(); !served)
+          return std::unexpected(served.error());
+      }
       if (auto served = collector_->serve(monotonic_now()); !served)
         return std::unexpected(served.error());
       for (const sources::News& news : collector_->take_news()) consider(news);
+      // A target that starts to be busy has much to ask, and must not cost what it likes meanwhile.
+      if (options_.budget_percent &&
+          monotonic_now().ns - ticked_.ns > static_cast<uint64_t>(kTickOnABudget.count())) {
+        if (auto ticked = tick(); !ticked) return std::unexpected(ticked.error());
+      }
     } else if (*event == Event::kTick) {
       if (auto ticked = tick(); !ticked) return std::unexpected(ticked.error());
     } else {
@@ -305,85 +396,97 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
 
 report::TraceReport Tracer::build(const model::Snapshot& snapshot,
                                   const std::vector<model::Finding>& findings) {
-  std::unordered_map<model::StackId, const model::Stack*> stacks;
-  for (const model::Stack& stack : snapshot.stacks) stacks.emplace(stack.id, &stack);
-  const auto names = [&](model::Generation owner, model::StackId id) -> std::vector<model::Frame> {
-    const auto found = stacks.find(id);
-    if (found == stacks.end()) return {};
-    return symbolizer_.frames(owner, found->second->frames);
-  };
-  const report::BuildInfo info{
+  report::BuildInfo info{
       .tool_version = TIDEMARK_VERSION, .kernel_release = facts_.release, .mode = {}};
-  return report::build_trace_report(snapshot, findings, names, previous_ ? &*previous_ : nullptr,
-                                    info);
+  if (options_.sampling_interval_bytes != 0) {
+    info.mode.exact = false;
+    info.mode.sampling_interval_bytes = options_.sampling_interval_bytes;
+  }
+  if (options_.budget_percent) set_mode(snapshot, *options_.budget_percent, info.mode);
+  return report::build_trace_report(snapshot, findings, names_of(symbolizer_, snapshot.stacks),
+                                    previous_ ? &*previous_ : nullptr, info);
 }
 
-Status Tracer::report() {
+// What is judged is a later snapshot: a block whose free was seen while we looked is not in it.
+Status Tracer::look(audit::Depth depth) {
+  if (!audit_.is_on()) return {};
+  const auto snapshot = collector_->snapshot(monotonic_now());
+  if (!snapshot) return std::unexpected(snapshot.error());
+  audit_.look(*snapshot, depth, monotonic_now());
+  return {};
+}
+
+// The last chance to see blocks while it is certain that they are those that were born.
+void Tracer::look_at_new() {
+  if (!audit_.is_on()) return;
+  const MonotonicTime now = monotonic_now();
+  if (const auto snapshot = collector_->snapshot(now)) audit_.look_at_new(*snapshot, now);
+}
+
+Status Tracer::report(bool is_last) {
   hear_mappings();
+  if (!is_last) {
+    if (auto looked = look(audit::Depth::kThorough); !looked) return looked;
+  }
   auto snapshot = collector_->snapshot(monotonic_now());
   if (!snapshot) return std::unexpected(snapshot.error());
+  audit_.settle(*snapshot);
+  collect::estimate_windows(*snapshot);
+  std::ranges::move(learn_source_lines(symbolizer_, *snapshot, options_, is_last, monotonic_now()),
+                    std::back_inserter(snapshot->coverage));
   const auto findings = model::analyse(*snapshot, {});
   suspects_ = std::ranges::any_of(findings, [](const model::Finding& finding) {
     return finding.severity != model::Severity::kInfo;
   });
-  const auto written = write(build(*snapshot, findings));
+  report::TraceReport built = build(*snapshot, findings);
+  if (auto added = add_growth(built, is_last); !added) return added;
+  const auto written =
+      write_report(built, options_, previous_ ? Position::kLater : Position::kFirst);
   previous_ = std::move(*snapshot);
   return written;
 }
 
-Status Tracer::write(const report::TraceReport& report) {
-  bool stdout_taken = false;
-  for (const OutputFile& output : options_.outputs) {
-    // With --every a format that can say a report on a line holds them all, the others the newest.
-    const report::Reporter* line = options_.interval ? output.format->line_reporter : nullptr;
-    const report::Reporter& reporter = line != nullptr ? *line : output.format->reporter;
-    const std::string document = reporter.write(report, options_.text);
-    if (output.path == kStdout) {
-      stdout_taken = true;
-      std::fputs(document.c_str(), stdout);
-      continue;
-    }
-    const bool first = !previous_;
-    const auto written = line != nullptr && !first ? ReplacedFile::append(output.path, document)
-                                                   : ReplacedFile::write(output.path, document);
-    if (!written) return written;
-  }
-  if (!stdout_taken) {
-    std::fputs(report::formats().front().reporter.write(report, options_.text).c_str(), stdout);
-  }
-  std::fflush(stdout);
-  return {};
-}
-
 Result<int> Tracer::run() {
-  for (const OutputFile& output : options_.outputs) {
-    if (output.path == kStdout) continue;
-    if (auto writable = ReplacedFile::check_writable(output.path); !writable) {
-      return std::unexpected(writable.error());
-    }
-  }
+  if (auto checked = check_outputs(options_); !checked) return std::unexpected(checked.error());
   if (auto attached = attach(); !attached) return std::unexpected(attached.error());
   // A command has nothing to be learned from before it runs.
   auto end = command_ ? Result<Event>(Event::kDurationOver) : learn();
   if (!end) return std::unexpected(end.error());
   collector_->open_gate(monotonic_now(), wall_now());
+  if (growth_) {
+    if (auto opened = growth_->collector().open_gate(monotonic_now(), wall_now()); !opened)
+      return std::unexpected(opened.error());
+  }
+  is_open_ = true;
+  audit_.start(monotonic_now());
   fmt::print(stderr, "tidemark: tracing\n");
   if (command_) {
     if (auto gone = command_->let_go(); !gone) return std::unexpected(gone.error());
   }
+  // A budget that the first moments went beyond is kept from here on.
+  if (options_.budget_percent) {
+    if (auto ticked = tick(); !ticked) return std::unexpected(ticked.error());
+  }
   if (*end == Event::kDurationOver) end = run_for(options_.duration, options_.interval);
   if (!end) return std::unexpected(end.error());
+  // Of processes that are gone there is nothing to be looked up.
+  if (*end != Event::kTargetsGone) {
+    if (auto looked = look(audit::Depth::kThorough); !looked)
+      return std::unexpected(looked.error());
+  }
   const MonotonicTime ended = monotonic_now();
+  if (growth_) growth_->collector().stop();
   collector_->drain();
   std::this_thread::sleep_for(kDraining);
   collector_->stop(ended);
-  if (auto reported = report(); !reported) return std::unexpected(reported.error());
+  if (auto reported = report(true); !reported) return std::unexpected(reported.error());
   return suspects_ && options_.fail_on_suspect ? kExitSuspects : kExitDone;
 }
 
 }  // namespace
 
 Result<int> run(const TraceOptions& options) {
+  if (options.mode == TraceMode::kGrowth) return run_growth(options, kernel::probe_host());
   return Tracer(options, kernel::probe_host()).run();
 }
 

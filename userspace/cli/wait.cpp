@@ -14,8 +14,6 @@
 namespace tidemark::cli {
 namespace {
 
-constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
-
 sigset_t ending_signals() {
   sigset_t set;
   sigemptyset(&set);
@@ -76,7 +74,7 @@ Status Wait::start(std::optional<Nanoseconds> duration, std::optional<Nanosecond
   if (interval) {
     if (auto armed = arm(interval_, *interval, *interval); !armed) return armed;
   }
-  return arm(tick_, kTick, kTick);
+  return arm(tick_, tick_length_, tick_length_);
 }
 
 void Wait::forget_exited(std::size_t first_process, const std::vector<short>& ready) {

@@ -32,6 +32,8 @@ class Wait {
   void outlast_targets() { outlasts_targets_ = true; }
   [[nodiscard]] Status start(std::optional<Nanoseconds> duration,
                              std::optional<Nanoseconds> interval);
+  // How often a tick is an event; 200 ms where nothing is said.
+  void tick_every(Nanoseconds tick) { tick_length_ = tick; }
   // `fd` stays the caller's, who must make it unreadable before he asks for the next event.
   void watch_source(int fd) { sources_.push_back(fd); }
   // The next event. If several are due, the one that ends the trace first.
@@ -45,6 +47,7 @@ class Wait {
   UniqueFd duration_;
   UniqueFd interval_;
   UniqueFd tick_;
+  Nanoseconds tick_length_ = std::chrono::milliseconds(200);
   std::vector<int> sources_;  // not owned
   std::vector<UniqueFd> processes_;
   bool outlasts_targets_ = false;

@@ -39,19 +39,36 @@ Collector::Collector(std::vector<std::unique_ptr<sources::Source>> sources, Read
                      ImageListener listener)
     : sources_(std::move(sources)), readers_(std::move(readers)), listener_(std::move(listener)) {}
 
-void Collector::learn(model::Generation generation, const model::ProcessImage& image) {
-  code_[generation].learn(image);
-  listener_(generation, image);
+void Collector::teach_sources(model::Generation generation, const model::ProcessImage& image) {
   for (const auto& source : sources_) source->learn(generation, image);
 }
 
-void Collector::note_image(model::Generation generation, const model::ProcessImage& image,
-                           Known& known) {
+void Collector::tell_code(model::Generation generation, const model::ProcessImage& image) {
+  code_[generation].learn(image);
+  listener_(generation, image);
+}
+
+void Collector::learn(model::Generation generation, const model::ProcessImage& image) {
+  tell_code(generation, image);
+  teach_sources(generation, image);
+}
+
+void Collector::describe(model::Generation generation, const model::ProcessImage& image,
+                         Known& known) {
   known.target.generation = generation;
   known.target.pid = image.pid;
   known.target.comm = image.comm;
   known.target.exe = image.exe;
+  known.target.writable_bytes = 0;
+  for (const model::Mapping& mapping : image.mappings) {
+    if (mapping.writable) known.target.writable_bytes += mapping.end.value - mapping.start.value;
+  }
   known.image = image;
+}
+
+void Collector::note_image(model::Generation generation, const model::ProcessImage& image,
+                           Known& known) {
+  describe(generation, image, known);
   learn(generation, image);
 }
 
@@ -70,11 +87,15 @@ Status Collector::add_target(model::Pid pid) {
   if (!image) return std::unexpected(image.error());
   const auto generation = select(pid);
   if (!generation) return std::unexpected(generation.error());
-  if (auto attached = attach(*image, *generation); !attached) {
+  // It takes its time: before the probes, which cost the target theirs.
+  teach_sources(*generation, *image);
+  const auto attached = attach_within_budget(*image, *generation);
+  if (!attached) {
     known_.erase(*generation);
     return attached;
   }
-  note_image(*generation, *image, known_[*generation]);
+  describe(*generation, *image, known_[*generation]);
+  tell_code(*generation, *image);
   return {};
 }
 
@@ -102,11 +123,23 @@ bool Collector::join(model::Pid pid) {
   Known& known = known_[*generation];
   note_image(*generation, *image, known);
   if (started_.ns != 0) known.target.rss_anon_start_bytes = readers_.rss_anon_bytes(pid);
-  if (const auto attached = attach(*image, *generation); !attached) {
+  const auto attached = attach_within_budget(*image, *generation);
+  if (!attached) {
     known.followed = false;
     known.not_followed = attached.error().text;
   }
   return true;
+}
+
+void Collector::let_go(model::Pid pid) {
+  for (auto& [generation, known] : known_) {
+    if (known.target.pid != pid || !known.running || known.is_let_go) continue;
+    known.is_let_go = true;
+    sources::GenerationState state;
+    state.generation = generation;
+    state.pid = pid;
+    for (const auto& source : sources_) source->release(state);
+  }
 }
 
 Status Collector::expect(model::Pid pid, const model::ProcessImage& image) {
@@ -114,6 +147,14 @@ Status Collector::expect(model::Pid pid, const model::ProcessImage& image) {
   if (!generation) return std::unexpected(generation.error());
   known_[*generation].before_exec = true;
   return attach(image, *generation);
+}
+
+Status Collector::attach_within_budget(const model::ProcessImage& image,
+                                       model::Generation generation) {
+  if (budget_) {
+    if (auto begun = budget_->begin({image.pid}); !begun) return begun;
+  }
+  return attach(image, generation);
 }
 
 Status Collector::attach(const model::ProcessImage& image, model::Generation generation) {
@@ -204,7 +245,32 @@ Status Collector::serve(MonotonicTime now) {
   return refresh(now);
 }
 
+void Collector::keep_budget(double share, std::function<void()> before_pause) {
+  before_pause_ = std::move(before_pause);
+  std::vector<sources::Extra*> extras;
+  for (const auto& source : sources_) {
+    if (sources::Extra* const extra = source->extra()) extras.push_back(extra);
+  }
+  for (const auto& source : sources_) {
+    sources::Throttle* const throttle = source->throttle();
+    if (throttle != nullptr) budget_.emplace(share, *throttle, extras, readers_.cpu);
+  }
+}
+
+Status Collector::keep_budgets() {
+  if (!budget_ || stopped_) return {};
+  std::vector<model::Pid> running;
+  for (const auto& [generation, known] : known_) {
+    if (known.running && !known.before_exec && !known.is_let_go)
+      running.push_back(known.target.pid);
+  }
+  return budget_->tick(running, [this] {
+    if (started_.ns != 0) before_pause_();
+  });
+}
+
 Status Collector::tick(MonotonicTime now) {
+  if (auto kept = keep_budgets(); !kept) return kept;
   if (!maps_wanted_ && now.ns - refreshed_.ns < kRefreshEveryNs) return {};
   return refresh(now);
 }
@@ -216,6 +282,7 @@ void Collector::open_gate(MonotonicTime now, WallTime wall) {
     known.target.rss_anon_start_bytes = readers_.rss_anon_bytes(known.target.pid);
   }
   for (const auto& source : sources_) source->open_gate();
+  if (budget_) budget_->counting_begins();
 }
 
 Status Collector::refresh(MonotonicTime now) {
@@ -285,7 +352,7 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
   if (image == nullptr) return;
   note_image(state.generation, *image, known);
   if (is_new) known.followed = false;
-  if (known.followed) return;
+  if (known.followed || known.is_let_go) return;
   auto followed = readers_.may_probe ? readers_.may_probe(state.pid) : Status{};
   if (followed) followed = source.follow(*image, state);
   known.followed = followed.has_value();
@@ -301,6 +368,7 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
   snapshot.started_ns = started_.ns;
   snapshot.taken_ns = now.ns;
   snapshot.started_unix_ns = started_wall_.unix_ns;
+  if (budget_) snapshot.budget = budget_->account();
   for (const auto& source : sources_) {
     auto collected = source->collect({started_.ns, now.ns});
     if (!collected) return std::unexpected(collected.error());
@@ -314,6 +382,12 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
     append(snapshot.stacks, std::move(collected->stacks));
     add_counters(snapshot.counters, std::move(collected->counters));
     append(snapshot.coverage, std::move(collected->coverage));
+    if (!collected->windows) continue;
+    snapshot.windows = std::move(collected->windows);
+    // Of what a target that is too busy has to be looked at in from the start.
+    snapshot.windows->began_ns = std::max(snapshot.windows->began_ns, started_.ns);
+    snapshot.windows->clock = budget_->clock();
+    snapshot.windows->reach = budget_->trim().reach();
   }
   note_untraced(snapshot.coverage);
   read_resident_mappings(snapshot.call_sites);
@@ -338,6 +412,13 @@ void Collector::note_untraced(std::vector<model::Coverage>& coverage) const {
     untraced[{known.target.comm, known.not_followed}].push_back(known.target.pid);
   }
   for (const auto& refused : refused_) untraced[refused];
+  for (const auto& [generation, known] : known_) {
+    if (!known.is_let_go) continue;
+    coverage.push_back({fmt::format("process {} ({})", known.target.pid.value, known.target.comm),
+                        model::HookState::kOff,
+                        "it had stopped growing and was let go, for good: its figures are those "
+                        "of then"});
+  }
   for (const auto& [program, pids] : untraced) {
     const auto& [comm, reason] = program;
     coverage.push_back({pids.size() == 1 ? fmt::format("process {} ({})", pids.front().value, comm)

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "collect/budget_keeper.h"
 #include "collect/stack_cleaner.h"
 #include "collect/worker_sums.h"
 #include "model/mapping_event.h"
@@ -33,7 +34,8 @@ struct Readers {
       resident;
   // An error where probes would harm the process; always asked before they are set. May be empty.
   std::function<Status(model::Pid)> may_probe;
-  PlaceOf place;  // where set, the call sites of workers are summed
+  CpuReaders cpu;  // for keep_budget()
+  PlaceOf place;   // where set, the call sites of workers are summed
 };
 
 // Told of every image that is read, so that names can be had later: the symbolizer.
@@ -49,6 +51,9 @@ class Collector {
   // The same for one of a group, at any time: one that cannot be traced is told in the coverage and
   // tried again after its next exec. False where it is a target already, or gone.
   [[nodiscard]] bool join(model::Pid pid);
+  // Takes the probes out of a target that goes on: its figures stay as they are, and it is not
+  // probed again unless it becomes another program. Nothing where it is no target.
+  void let_go(model::Pid pid);
   // The process will call exec and become this image: its probes are there from its first
   // instruction. What it is until then is no target.
   [[nodiscard]] Status expect(model::Pid pid, const model::ProcessImage& image);
@@ -57,6 +62,10 @@ class Collector {
   void hear(const MappingNews& news);
   // What the sources have to tell of processes that are not traced.
   [[nodiscard]] std::vector<sources::News> take_news();
+  // Tracing is to take at most this share of the targets' CPU time; before the gate opens. Then
+  // tick() is wanted some forty times a second. `before_pause` is called while probes are there for
+  // the last time before a pause, and may take a snapshot.
+  void keep_budget(double share, std::function<void()> before_pause);
   // Lets the sources get ready for what the targets do: stacks are walked, nothing is counted.
   void start_learning();
   // Readable when sources wait for an answer; serve() gives it.
@@ -69,7 +78,8 @@ class Collector {
   // Reads maps and resident sets again and finds new generations (exec). Code that came and went
   // between two calls has no names.
   [[nodiscard]] Status refresh(MonotonicTime now);
-  // Exact after stop(); before it a call that is under way may be half counted.
+  // Exact after stop(); before it a call that is under way may be half counted. What windows saw is
+  // in it as it was seen: see window_figures.h.
   [[nodiscard]] Result<model::Snapshot> snapshot(
       MonotonicTime now);  // `now` is ignored after stop()
   // Refuses new calls, so that those under way can come to their end before stop().
@@ -82,12 +92,14 @@ class Collector {
     model::Target target;
     bool running = true;
     bool followed = true;  // false after an exec, until the sources have looked at the new image
-    std::string not_followed;                  // why
+    std::string not_followed;  // why
+    bool is_let_go = false;
     bool before_exec = false;                  // our own child, see expect()
     std::optional<model::ProcessImage> image;  // as last seen
   };
 
   [[nodiscard]] Status attach(const model::ProcessImage& image, model::Generation generation);
+  [[nodiscard]] Status keep_budgets();
   [[nodiscard]] bool is_target(model::Pid pid) const;
   [[nodiscard]] Result<model::Generation> select(model::Pid pid);
   [[nodiscard]] Status serve_sources();
@@ -103,10 +115,17 @@ class Collector {
                   const model::ProcessImage* image);
   [[nodiscard]] std::optional<model::ProcessImage> image_of_copy(
       const sources::GenerationState& state) const;
+  [[nodiscard]] Status attach_within_budget(const model::ProcessImage& image,
+                                            model::Generation generation);
+  void teach_sources(model::Generation generation, const model::ProcessImage& image);
+  void tell_code(model::Generation generation, const model::ProcessImage& image);
   void learn(model::Generation generation, const model::ProcessImage& image);
+  void describe(model::Generation generation, const model::ProcessImage& image, Known& known);
   void note_image(model::Generation generation, const model::ProcessImage& image, Known& known);
 
   std::vector<std::unique_ptr<sources::Source>> sources_;
+  std::optional<BudgetKeeper> budget_;
+  std::function<void()> before_pause_;
   Readers readers_;
   ImageListener listener_;
   std::map<model::Generation, Known> known_;

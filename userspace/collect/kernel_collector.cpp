@@ -23,6 +23,7 @@ std::optional<std::vector<model::SlabCache>> read_caches() {
 
 std::optional<uint64_t> read_used_pages() {
   const system::HostRoot root;
+  (void)root.read("/proc/sys/vm/stat_refresh");  // adds up what each CPU has counted
   const auto vmstat = root.read("/proc/vmstat");
   const auto zoneinfo = root.read("/proc/zoneinfo");
   if (!vmstat || !zoneinfo) return std::nullopt;
@@ -38,12 +39,16 @@ std::optional<uint64_t> read_used_pages() {
 
 }  // namespace
 
-model::KernelBooks read_kernel_books() {
+model::KernelBooks read_kernel_books(const std::map<std::string, uint64_t>& spare) {
   model::KernelBooks books;
   if (const auto caches = read_caches()) {
     books.active_objects.emplace();
     for (const model::SlabCache& cache : *caches)
-      (*books.active_objects)[cache.name] = cache.active_objects;
+      (*books.active_objects)[cache.name] += cache.active_objects;
+    for (const auto& [name, count] : spare) {
+      const auto found = books.active_objects->find(name);
+      if (found != books.active_objects->end()) found->second -= std::min(count, found->second);
+    }
   }
   books.used_pages = read_used_pages();
   return books;
@@ -84,31 +89,48 @@ Result<std::vector<std::string>> resolve_caches(const std::vector<std::string>& 
 KernelCollector::KernelCollector(std::unique_ptr<sources::KernelMemory> source)
     : source_(std::move(source)) {}
 
-void KernelCollector::open_gate(MonotonicTime now, WallTime wall) {
-  before_ = read_kernel_books();
+// slabinfo is read once in vain: a CPU that has no slab of a cache takes one for the objects that
+// the reading itself needs, and all of that slab counts as active.
+Result<model::KernelBooks> KernelCollector::read_books() const {
+  (void)read_caches();
+  const auto spare = source_->spare_objects();
+  if (!spare) return std::unexpected(spare.error());
+  return read_kernel_books(*spare);
+}
+
+Status KernelCollector::open_gate(MonotonicTime now, WallTime wall) {
+  auto books = read_books();
+  if (!books) return std::unexpected(books.error());
+  before_ = std::move(*books);
   source_->open_gate();
   started_ = now;
   started_wall_ = wall;
+  return {};
 }
 
 Status KernelCollector::tick(MonotonicTime now) {
   return source_->grow_stacks(now.ns);
 }
 
-void KernelCollector::drain() {
+// What takes long comes first, while all is still counted.
+Status KernelCollector::stop() {
+  if (auto verified = source_->verify(); !verified) return verified;
   source_->drain();
-}
-
-// The books are read while frees are still counted and before the links go, which takes a while.
-void KernelCollector::stop(MonotonicTime now) {
-  at_end_ = read_kernel_books();
+  auto books = read_books();
   source_->stop();
-  stopped_ = now;
+  stopped_ = monotonic_now();
+  if (!books) return std::unexpected(books.error());
+  at_end_ = std::move(*books);
+  return {};
 }
 
 Result<model::KernelSnapshot> KernelCollector::snapshot(MonotonicTime now) {
+  if (!stopped_) {
+    if (auto verified = source_->verify(); !verified) return std::unexpected(verified.error());
+  }
   const MonotonicTime taken = stopped_.value_or(now);
-  const model::KernelBooks books = at_end_ ? *at_end_ : read_kernel_books();
+  auto books = at_end_ ? Result<model::KernelBooks>(*at_end_) : read_books();
+  if (!books) return std::unexpected(books.error());
   auto collected = source_->collect({started_.ns, taken.ns});
   if (!collected) return std::unexpected(collected.error());
   model::KernelSnapshot snapshot;
@@ -121,10 +143,10 @@ Result<model::KernelSnapshot> KernelCollector::snapshot(MonotonicTime now) {
   snapshot.trace.stacks = std::move(collected->stacks);
   snapshot.other_stacks = std::move(collected->other_stacks);
   snapshot.stacks_since_ns = std::move(collected->stacks_since_ns);
-  snapshot.reconcile = model::reconcile_caches(collected->tallies, before_, books);
+  snapshot.reconcile = model::reconcile_caches(collected->tallies, before_, *books);
   if (collected->pages.allocated_pages + collected->pages.freed_pages > 0) {
     snapshot.reconcile.insert(snapshot.reconcile.begin(),
-                              model::reconcile_pages(collected->pages, before_, books));
+                              model::reconcile_pages(collected->pages, before_, *books));
   }
   snapshot.aliases = read_cache_aliases();
   for (model::Reconciled& row : snapshot.reconcile) {

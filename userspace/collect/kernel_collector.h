@@ -21,8 +21,9 @@ namespace tidemark::collect {
 // All names of each merged cache, by the name that slabinfo has.
 using CacheAliases = std::map<std::string, std::vector<std::string>>;
 
-// slabinfo and zoneinfo as they are now; what cannot be read is none.
-[[nodiscard]] model::KernelBooks read_kernel_books();
+// slabinfo and zoneinfo as they are now; what cannot be read is none. `spare`: objects by cache
+// that slabinfo counts as active and that are free.
+[[nodiscard]] model::KernelBooks read_kernel_books(const std::map<std::string, uint64_t>& spare);
 [[nodiscard]] CacheAliases read_cache_aliases();
 // The caches' own names for what a person typed: any alias will do. An error for a name that no
 // cache has.
@@ -34,15 +35,16 @@ class KernelCollector {
   explicit KernelCollector(std::unique_ptr<sources::KernelMemory> source);
 
   // From here on everything is counted.
-  void open_gate(MonotonicTime now, WallTime wall);
+  [[nodiscard]] Status open_gate(MonotonicTime now, WallTime wall);
   // To be called about once a second.
   [[nodiscard]] Status tick(MonotonicTime now);
-  void drain();
-  // Nothing later than `now` is counted; snapshots are exact from here on.
-  void stop(MonotonicTime now);
+  // Verifies, and counts nothing any more; snapshots are exact from here on.
+  [[nodiscard]] Status stop();
   [[nodiscard]] Result<model::KernelSnapshot> snapshot(MonotonicTime now);
 
  private:
+  [[nodiscard]] Result<model::KernelBooks> read_books() const;
+
   std::unique_ptr<sources::KernelMemory> source_;
   model::KernelBooks before_;
   std::optional<model::KernelBooks> at_end_;

@@ -5,20 +5,24 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 
 #include "model/site_key.h"
+#include "model/stack_index.h"
+#include "support/mix.h"
 
 namespace tidemark::collect {
 namespace {
 
+// Where the kernel has its trampoline for uretprobes: it stands in for a return address, so it is
+// nobody who called.
+constexpr std::string_view kUprobesPage = "[uprobes]";
+
 // An id for frames that BPF gave none; only sameness matters.
 model::StackId new_id(std::span<const model::Address> frames) {
   uint64_t hash = 0x7469646d;
-  for (const model::Address frame : frames) {
-    hash = (hash ^ frame.value) * 0x9e3779b97f4a7c15u;
-    hash ^= hash >> 29;
-  }
+  for (const model::Address frame : frames) hash = mix(hash, frame.value);
   return model::StackId{hash == 0 ? 1 : hash};
 }
 
@@ -28,6 +32,37 @@ ByFrames index_by_frames(const std::vector<model::Stack>& stacks) {
   ByFrames index;
   for (const model::Stack& stack : stacks) index.emplace(stack.frames, stack.id);
   return index;
+}
+
+using Candidates = std::vector<const model::Stack*>;
+
+const std::vector<model::Address>& frames_of(const model::Stack* stack) {
+  return stack->frames;
+}
+
+// The only one of the candidates, which are in the order of their frames, that begins with these.
+std::optional<model::StackId> only_continuation(const std::vector<const model::Stack*>& candidates,
+                                                const std::vector<model::Address>& frames) {
+  const auto begins_alike = [&frames](const model::Stack* other) {
+    return other->frames.size() >= frames.size() &&
+           std::ranges::equal(frames, std::span(other->frames).first(frames.size()));
+  };
+  const auto first = std::ranges::lower_bound(candidates, frames, {}, frames_of);
+  if (first == candidates.end() || !begins_alike(*first)) return std::nullopt;
+  const auto second = std::find_if(first + 1, candidates.end(), [&](const model::Stack* other) {
+    return other->id != (*first)->id;
+  });
+  if (second != candidates.end() && begins_alike(*second)) return std::nullopt;
+  return (*first)->id;
+}
+
+// Of the same beginning: the whole one; else the one that is known to end there, or to go on.
+std::optional<model::StackId> settled_one(const Candidates& whole, const Candidates& cut,
+                                          const std::vector<model::Address>& frames) {
+  if (const auto found = only_continuation(whole, frames)) return found;
+  const auto same = std::ranges::lower_bound(cut, frames, {}, frames_of);
+  if (same != cut.end() && (*same)->frames == frames) return (*same)->id;
+  return only_continuation(cut, frames);
 }
 
 std::size_t code_frames(const CodeRanges& code, const model::Stack& stack) {
@@ -53,7 +88,7 @@ std::vector<model::CallSite> merged(std::vector<model::CallSite> call_sites) {
 
 void CodeRanges::learn(const model::ProcessImage& image) {
   for (const model::Mapping& mapping : image.mappings) {
-    if (!mapping.executable) continue;
+    if (!mapping.executable || mapping.path == kUprobesPage) continue;
     model::Address start = mapping.start;
     model::Address end = mapping.end;
     // Swallow what overlaps or touches.
@@ -103,16 +138,17 @@ void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_si
 
 void complete_guessed(std::vector<model::CallSite>& call_sites,
                       const std::vector<model::Stack>& stacks) {
-  std::unordered_map<model::StackId, const model::Stack*> by_id;
-  for (const model::Stack& stack : stacks) by_id.emplace(stack.id, &stack);
+  const model::StackIndex by_id = model::index_stacks(stacks);
   const auto stack_of = [&](const model::CallSite& site) {
     const auto found = by_id.find(site.stack);
     return found == by_id.end() ? nullptr : found->second;
   };
-  // The whole ones by their innermost frame, which all that begin alike share.
-  std::map<std::tuple<model::Generation, model::Kind, std::string, model::Address>,
-           std::vector<const model::Stack*>>
-      whole;
+  // By their innermost frame, which all that begin alike share.
+  struct Group {
+    Candidates whole;
+    Candidates cut;
+  };
+  std::map<std::tuple<model::Generation, model::Kind, std::string, model::Address>, Group> groups;
   const auto group_of = [](const model::CallSite& site, const model::Stack& stack) {
     return std::tuple(site.owner, site.kind, site.allocator, stack.frames.front());
   };
@@ -121,30 +157,22 @@ void complete_guessed(std::vector<model::CallSite>& call_sites,
     const model::Stack* stack = stack_of(site);
     if (stack == nullptr || stack->frames.empty()) continue;
     any_guessed |= stack->guessed;
-    if (stack->end == model::StackEnd::kBottom) whole[group_of(site, *stack)].push_back(stack);
+    if (stack->guessed) continue;
+    Group& group = groups[group_of(site, *stack)];
+    (stack->end == model::StackEnd::kBottom ? group.whole : group.cut).push_back(stack);
   }
   if (!any_guessed) return;
   // In the order of their frames, those that begin alike stand side by side: a compiler has tens of
   // thousands of stacks below one function.
-  const auto frames_of = [](const model::Stack* stack) -> const std::vector<model::Address>& {
-    return stack->frames;
-  };
-  for (auto& [group, candidates] : whole) std::ranges::sort(candidates, {}, frames_of);
+  for (auto& [key, group] : groups) {
+    std::ranges::sort(group.whole, {}, frames_of);
+    std::ranges::sort(group.cut, {}, frames_of);
+  }
   for (model::CallSite& site : call_sites) {
     const model::Stack* stack = stack_of(site);
     if (stack == nullptr || !stack->guessed || stack->frames.empty()) continue;
-    const auto& candidates = whole[group_of(site, *stack)];
-    const auto begins_alike = [stack](const model::Stack* other) {
-      return other->frames.size() >= stack->frames.size() &&
-             std::ranges::equal(stack->frames,
-                                std::span(other->frames).first(stack->frames.size()));
-    };
-    const auto first = std::ranges::lower_bound(candidates, stack->frames, {}, frames_of);
-    if (first == candidates.end() || !begins_alike(*first)) continue;
-    const auto second = std::find_if(first + 1, candidates.end(), [&](const model::Stack* other) {
-      return other->id != (*first)->id;
-    });
-    if (second == candidates.end() || !begins_alike(*second)) site.stack = (*first)->id;
+    const Group& group = groups[group_of(site, *stack)];
+    site.stack = settled_one(group.whole, group.cut, stack->frames).value_or(site.stack);
   }
   call_sites = merged(std::move(call_sites));
 }

@@ -32,7 +32,8 @@ void clean_stacks(const CodeByOwner& code, std::vector<model::CallSite>& call_si
 
 // In its first moments a call site may have been walked before the rules of its frames were known,
 // and faster than userspace could walk it instead. Such a cut stack becomes the whole one of the
-// same owner, kind and allocator that begins with its frames, where there is exactly one.
+// same owner, kind and allocator that begins with its frames, where there is exactly one; else the
+// one that is known to be cut there, or the only one that is known to go on.
 void complete_guessed(std::vector<model::CallSite>& call_sites,
                       const std::vector<model::Stack>& stacks);
 

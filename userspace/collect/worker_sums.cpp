@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "model/site_key.h"
+#include "model/stack_index.h"
 
 namespace tidemark::collect {
 namespace {
@@ -23,10 +24,9 @@ struct CommonKey {
 };
 
 using Targets = std::unordered_map<model::Generation, const model::Target*>;
-using Stacks = std::unordered_map<model::StackId, const model::Stack*>;
 
-CommonKey key_of(const model::CallSite& site, const Targets& targets, const Stacks& stacks,
-                 const PlaceOf& place_of) {
+CommonKey key_of(const model::CallSite& site, const Targets& targets,
+                 const model::StackIndex& stacks, const PlaceOf& place_of) {
   CommonKey key;
   key.kind = site.kind;
   key.allocator = site.allocator;
@@ -61,9 +61,8 @@ bool same_process(const model::CallSite& a, const model::CallSite& b, const Targ
 
 void sum_workers(model::Snapshot& snapshot, const PlaceOf& place_of) {
   Targets targets;
-  Stacks stacks;
   for (const model::Target& target : snapshot.targets) targets.emplace(target.generation, &target);
-  for (const model::Stack& stack : snapshot.stacks) stacks.emplace(stack.id, &stack);
+  const model::StackIndex stacks = model::index_stacks(snapshot.stacks);
   std::ranges::sort(snapshot.call_sites, {}, [](const model::CallSite& site) {
     return std::pair(site.owner, model::key_of(site));
   });

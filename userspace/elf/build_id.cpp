@@ -13,19 +13,19 @@ namespace {
 constexpr std::size_t kMaxBuildIdBytes = 64;  // SHA-1 is 20; lld's --build-id=0x... may be longer
 constexpr std::string_view kGnuName{"GNU\0", 4};
 
-std::string lower_hex(std::span<const uint8_t> bytes) {
-  std::string hex;
-  hex.reserve(bytes.size() * 2);
-  for (const uint8_t byte : bytes) fmt::format_to(std::back_inserter(hex), "{:02x}", byte);
-  return hex;
-}
-
 uint64_t padded(uint64_t size, NoteAlignment alignment) {
   const auto unit = static_cast<uint64_t>(alignment);
   return (size + unit - 1) / unit * unit;
 }
 
 }  // namespace
+
+std::string lower_hex(std::span<const uint8_t> bytes) {
+  std::string hex;
+  hex.reserve(bytes.size() * 2);
+  for (const uint8_t byte : bytes) fmt::format_to(std::back_inserter(hex), "{:02x}", byte);
+  return hex;
+}
 
 std::optional<std::string> build_id_in_notes(std::span<const uint8_t> notes,
                                              NoteAlignment alignment) {

@@ -10,6 +10,7 @@
 #include <climits>
 
 #include "elf/build_id.h"
+#include "elf/debug_sections.h"
 #include "elf/libelf_handle.h"
 #include "elf/symbol_reader.h"
 
@@ -149,6 +150,7 @@ Status Image::read_headers() {
   }
   machine_ = machine_of(header);
   type_ = type_of(header);
+  entry_ = Vaddr{header.e_entry};
 
   const auto program = program_headers(elf->get());
   if (!program) return std::unexpected(program.error());
@@ -218,6 +220,25 @@ Result<const Symbol*> Image::covering(Vaddr address) {
 
 Result<SymbolTable> Image::select_functions(const NameFilter& wanted) const {
   auto table = read_symbols(file_, wanted);
+  if (!table) return within(name_, table.error());
+  return table;
+}
+
+Result<SymbolTable> Image::all_functions(const UniqueFd* debug_file) const {
+  std::vector<const UniqueFd*> files{&file_};
+  if (debug_file != nullptr) files.push_back(debug_file);
+  const auto has_symbols = [](const UniqueFd* file) {
+    const auto sections = read_debug_sections(*file);
+    return sections && sections->symbols;
+  };
+  UniqueFd unpacked;
+  if (std::ranges::none_of(files, has_symbols)) {
+    if (auto symbols = unpack_symbols(file_)) {
+      unpacked = *std::move(symbols);
+      files.push_back(&unpacked);
+    }
+  }
+  auto table = read_symbols(files);
   if (!table) return within(name_, table.error());
   return table;
 }

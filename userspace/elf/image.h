@@ -10,8 +10,8 @@
 // errors and not SIGBUS; what is read is checked, so a hostile file gives errors too. A file
 // rewritten in place gives a mixture of old and new.
 //
-// Symbols come from the section headers alone: not from separate debug files or .gnu_debugdata. Not
-// thread-safe.
+// Symbols come from .symtab and .dynsym alone, but for all_functions(), which knows those in
+// .gnu_debugdata and in a separate debug file as well. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,8 @@ class Image {
 
   [[nodiscard]] Machine machine() const { return machine_; }
   [[nodiscard]] ImageType type() const { return type_; }
+  // Where its code begins when it is run; 0: it is not to be run.
+  [[nodiscard]] Vaddr entry() const { return entry_; }
   // Stays the Image's.
   [[nodiscard]] const UniqueFd& file() const { return file_; }
   // The loader that it asks for; none for what is static, and for most libraries.
@@ -68,6 +70,11 @@ class Image {
   // Only the functions that are wanted, read anew at each call: cheap where all() would be large.
   [[nodiscard]] Result<SymbolTable> select_functions(const NameFilter& wanted) const;
 
+  // For naming addresses: the functions of this file, of what it holds packed, and of its debug
+  // file (null: none). Once the full .symtab is met the packed ones are not looked at. Read anew at
+  // each call. What of the two others is damaged is left out; errors: this file's own tables are.
+  [[nodiscard]] Result<SymbolTable> all_functions(const UniqueFd* debug_file) const;
+
   // Bytes as in the file (no relocation applied), at most 16 MiB, all within one segment.
   [[nodiscard]] Result<std::vector<uint8_t>> bytes_at(Vaddr address, std::size_t count) const;
 
@@ -81,6 +88,7 @@ class Image {
   std::string name_;
   Machine machine_ = Machine::kOther;
   ImageType type_ = ImageType::kOther;
+  Vaddr entry_;
   std::optional<std::string> interpreter_;
   std::optional<std::string> build_id_;
   std::vector<Segment> segments_;  // executable ones first

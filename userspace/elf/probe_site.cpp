@@ -23,7 +23,10 @@ class X86Walk {
       : code_(code),
         needs_(needs),
         first_target_(
-            x86::first_branch_target(code.bytes).value_or(std::numeric_limits<uint32_t>::max())) {}
+            x86::first_branch_target(code.bytes).value_or(std::numeric_limits<uint32_t>::max())) {
+    for (std::size_t n = 0; n < holders_.size(); ++n)
+      holders_[n].set(x86::argument_register_number(n));
+  }
 
   [[nodiscard]] ProbeSite run() {
     for (; passed_ < kMaxWalkInstructions && offset_ < kMaxWalkBytes; ++passed_) {
@@ -32,7 +35,7 @@ class X86Walk {
       const auto instruction = x86::decode(rest());
       if (!instruction)
         return give_up(fmt::format("no instruction can be decoded at +{}", offset_));
-      if (instruction->emulated) {
+      if (is_emulated(*instruction)) {
         if (!is_null_check(*instruction)) return here();
         at_null_check_ = here();
       } else if (instruction->flow != x86::Flow::kNext) {
@@ -50,6 +53,14 @@ class X86Walk {
     return x86::text(rest(), Vaddr{code_.start.value + offset_});
   }
 
+  // A nop of five bytes may become a call, which writes below the stack pointer: in the middle of a
+  // function that may be in use (the red zone).
+  [[nodiscard]] bool is_emulated(const x86::Instruction& instruction) const {
+    if (instruction.emulated) return true;
+    return instruction.long_nop && needs_.long_nops == LongNops::kEmulated &&
+           (instruction.length_bytes != 5 || offset_ == 0);
+  }
+
   // A je right behind the test of argument 0, which may be passed over since nobody wants the other
   // side.
   [[nodiscard]] bool is_null_check(const x86::Instruction& instruction) const {
@@ -59,9 +70,8 @@ class X86Walk {
 
   // The reason why nothing behind `instruction` can be a site, if so.
   [[nodiscard]] std::optional<std::string> what_is_lost(const x86::Instruction& instruction) const {
-    const ArgumentSet lost = instruction.arguments_written & needs_.arguments;
-    for (std::size_t n = 0; n < lost.size(); ++n) {
-      if (!lost[n]) continue;
+    for (std::size_t n = 0; n < holders_.size(); ++n) {
+      if (!needs_.arguments[n] || holders_behind(instruction, n).any()) continue;
       return fmt::format("argument {} ({}) is gone at +{} ({}), before any emulated instruction", n,
                          x86::argument_register(n), offset_, text());
     }
@@ -80,10 +90,32 @@ class X86Walk {
     return std::nullopt;
   }
 
+  using Registers = std::bitset<16>;
+
+  // The registers that hold argument `n` behind the instruction, of those that a program can read.
+  [[nodiscard]] Registers holders_behind(const x86::Instruction& instruction, std::size_t n) const {
+    Registers holders = holders_[n] & ~instruction.registers_written;
+    if (instruction.copy && holders_[n][instruction.copy->from] && n < kFollowedArguments)
+      holders.set(instruction.copy->to);
+    return holders & kReadable;
+  }
+
+  [[nodiscard]] MovedTo place_of(std::size_t n) const {
+    const uint8_t usual = x86::argument_register_number(n);
+    if (!needs_.arguments[n] || holders_[n][usual]) return 0;
+    MovedTo place = 1;
+    while (!holders_[n][place - 1U]) ++place;
+    return place;
+  }
+
   void step_over(const x86::Instruction& instruction) {
+    std::array<Registers, kArguments> behind;
+    for (std::size_t n = 0; n < holders_.size(); ++n) behind[n] = holders_behind(instruction, n);
+    holders_ = behind;
     offset_ += instruction.length_bytes;
     stack_bytes_ += *instruction.stack_growth_bytes;
-    argument_0_tested_ = instruction.tests_argument_0;
+    argument_0_tested_ =
+        instruction.tests_argument_0 && holders_[0][x86::argument_register_number(0)];
   }
 
   [[nodiscard]] ProbeSite here() const {
@@ -93,11 +125,13 @@ class X86Walk {
       return fmt::format("emulated, {} instruction{} behind the entry", passed_,
                          passed_ == 1 ? "" : "s");
     };
-    return {.offset_bytes = offset_,
-            .stack_bytes = stack_bytes_,
-            .emulated = true,
-            .instruction = text(),
-            .verdict = verdict()};
+    ProbeSite site{.offset_bytes = offset_,
+                   .stack_bytes = stack_bytes_,
+                   .emulated = true,
+                   .instruction = text(),
+                   .verdict = verdict()};
+    for (std::size_t n = 0; n < site.moved.size(); ++n) site.moved[n] = place_of(n);
+    return site;
   }
 
   [[nodiscard]] ProbeSite give_up(std::string_view reason) const {
@@ -111,9 +145,15 @@ class X86Walk {
     return site;
   }
 
+  static constexpr std::size_t kArguments = 6;
+  // rax, rcx, rdx, rsi, rdi, r8 to r11: what a call may overwrite. Others hold nothing of the
+  // function's before they are saved.
+  static constexpr Registers kReadable{0b0000'1111'1100'0111};
+
   const FunctionCode& code_;
   const ProbeNeeds& needs_;
   uint32_t first_target_;
+  std::array<Registers, kArguments> holders_;  // of each argument
   uint32_t offset_ = 0;
   uint32_t passed_ = 0;  // instructions
   uint32_t stack_bytes_ = 0;

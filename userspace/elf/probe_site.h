@@ -8,7 +8,8 @@
 //            je   return      +3
 //            push %rbp        +9  emulated: 1 us, and free(NULL) costs nothing   <- here
 //
-// A site must leave the probe's program all it needs: its argument registers, rbp as the caller
+// A site must leave the probe's program all it needs: its arguments, each in its register or in one
+// that it was copied to (mimalloc puts another in front, and all move on by one), rbp as the caller
 // left it (the frame-pointer walk starts there) and a known distance to the return address. A
 // return probe besides needs the return address on top of the stack: one push later the kernel
 // would write its trampoline over a saved register.
@@ -19,7 +20,9 @@
 // straight-line code ahead of the first branch.
 #pragma once
 
+#include <array>
 #include <bitset>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -36,10 +39,14 @@ enum class ReturnProbe { kNone, kSharesSite };
 // Calls whose argument 0 is NULL: free() does nothing then.
 enum class NullCalls { kWanted, kUninteresting };
 
+// Whether this kernel emulates nops with operands.
+enum class LongNops { kStepped, kEmulated };
+
 struct ProbeNeeds {
   ArgumentSet arguments;
   ReturnProbe return_probe = ReturnProbe::kNone;
   NullCalls null_calls = NullCalls::kWanted;
+  LongNops long_nops = LongNops::kStepped;
 };
 
 // kBeginning: the function may go on behind the bytes, so that a branch back cannot be ruled out
@@ -53,11 +60,17 @@ struct FunctionCode {
   Extent extent = Extent::kWholeFunction;
 };
 
+// A register by its number in the x86-64 encoding, plus one; 0: that of the calling convention.
+using MovedTo = uint8_t;
+inline constexpr std::size_t kFollowedArguments = 3;
+
 struct ProbeSite {
   uint32_t offset_bytes = 0;  // from the function's start
   // From the stack pointer at the site up to the slot of the return address; 0 at entry.
   uint32_t stack_bytes = 0;
   bool emulated = false;
+  // Where the first arguments are at the site, where a copy is all that is left of one.
+  std::array<MovedTo, kFollowedArguments> moved{};
   std::string instruction{};  // Intel syntax; empty if it cannot be decoded
   std::string verdict{};      // why here, for a person; never empty
 };

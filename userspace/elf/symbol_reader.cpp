@@ -127,15 +127,29 @@ Status append_table(Elf* elf, uint32_t type, const std::vector<GElf_Shdr>& heade
 }  // namespace
 
 Result<SymbolTable> read_symbols(const UniqueFd& file, const NameFilter& wanted) {
-  const auto elf = begin_elf(file);
-  if (!elf) return std::unexpected(elf.error());
-  const std::vector<GElf_Shdr> headers = section_headers(elf->get());
+  const UniqueFd* one = &file;
+  return read_symbols(std::span(&one, 1), wanted);
+}
 
+Result<SymbolTable> read_symbols(std::span<const UniqueFd* const> files, const NameFilter& wanted) {
   // Names point into libelf's data until the table has copied them.
+  std::vector<ElfHandle> open;
   std::vector<RawSymbol> functions;
-  for (const uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
-    const Status appended = append_table(elf->get(), type, headers, wanted, functions);
-    if (!appended) return std::unexpected(appended.error());
+  for (const UniqueFd* file : files) {
+    const bool is_first = file == files.front();
+    auto elf = begin_elf(*file);
+    if (!elf && is_first) return std::unexpected(elf.error());
+    if (!elf) continue;
+    const std::vector<GElf_Shdr> headers = section_headers(elf->get());
+    const std::size_t before = functions.size();
+    for (const uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
+      const Status appended = append_table(elf->get(), type, headers, wanted, functions);
+      if (appended) continue;
+      if (is_first) return std::unexpected(appended.error());
+      functions.resize(before);
+      break;
+    }
+    open.push_back(*std::move(elf));
   }
   return SymbolTable(functions);
 }

@@ -4,6 +4,8 @@
 // way in.
 #pragma once
 
+#include <span>
+
 #include "elf/symbol_table.h"
 #include "support/result.h"
 #include "support/unique_fd.h"
@@ -14,6 +16,11 @@ namespace tidemark::elf {
 // damaged sections give an error. With a filter only the functions of the names that it wants (told
 // without a version) are kept, in one pass.
 [[nodiscard]] Result<SymbolTable> read_symbols(const UniqueFd& file,
+                                               const NameFilter& wanted = nullptr);
+
+// The functions of all of these files, which are of one image; the same in two of them is one. What
+// is damaged counts as empty, but for the first file: that is an error.
+[[nodiscard]] Result<SymbolTable> read_symbols(std::span<const UniqueFd* const> files,
                                                const NameFilter& wanted = nullptr);
 
 }  // namespace tidemark::elf

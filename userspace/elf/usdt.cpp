@@ -9,7 +9,7 @@
 #include <charconv>
 #include <cstring>
 
-#include "elf/libelf_handle.h"
+#include "elf/named_sections.h"
 
 namespace tidemark::elf {
 namespace {
@@ -103,17 +103,12 @@ struct Section {
 };
 
 std::optional<Section> section_named(Elf* elf, std::string_view name) {
-  std::size_t names = 0;
-  if (elf_getshdrstrndx(elf, &names) != 0) return std::nullopt;
-  for (Elf_Scn* at = elf_nextscn(elf, nullptr); at != nullptr; at = elf_nextscn(elf, at)) {
-    Section section;
-    if (gelf_getshdr(at, &section.header) == nullptr) continue;
-    const char* found = elf_strptr(elf, names, section.header.sh_name);
-    if (found == nullptr || found != name) continue;
-    section.data = elf_rawdata(at, nullptr);
-    return section;
-  }
-  return std::nullopt;
+  std::optional<Section> found;
+  const Status walked = for_each_section(elf, [&](const NamedSection& section) {
+    if (section.name == name) found = {section.header, elf_rawdata(section.section, nullptr)};
+    return !found;
+  });
+  return walked ? found : std::nullopt;
 }
 
 // The text up to its 0, which is taken off; none where there is none.

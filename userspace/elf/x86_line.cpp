@@ -38,7 +38,7 @@ bool has_prefix(const ZydisDecodedInstruction& instruction, uint8_t prefix) {
 }
 
 // push_setup_xol_ops() and branch_setup_xol_ops() in arch/x86/kernel/uprobes.c. Left out on
-// purpose: NOPs other than 90 (since 6.16, 610f6e14c29d), and 66 90, which older kernels step.
+// purpose: NOPs other than 90, which are emulated since 6.16 (610f6e14c29d).
 bool is_emulated(const ZydisDecodedInstruction& instruction, std::span<const uint8_t> code) {
   if (has_prefix(instruction, 0x66)) return false;
   const uint8_t opcode = instruction.opcode;
@@ -109,6 +109,23 @@ std::optional<uint32_t> stack_growth(const ZydisDecodedInstruction& instruction,
   return static_cast<uint32_t>(amount);
 }
 
+uint8_t number_of(ZydisRegister general) {
+  return static_cast<uint8_t>(ZydisRegisterGetId(general));
+}
+
+std::optional<Instruction::Copy> copy_of(const ZydisDecodedInstruction& instruction,
+                                         const Operands& operands) {
+  const auto is_whole = [](const ZydisDecodedOperand& operand) {
+    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_GPR64;
+  };
+  if (instruction.mnemonic != ZYDIS_MNEMONIC_MOV || !is_whole(operands[0]) ||
+      !is_whole(operands[1])) {
+    return std::nullopt;
+  }
+  return Instruction::Copy{number_of(operands[0].reg.value), number_of(operands[1].reg.value)};
+}
+
 void note_writes(const ZydisDecodedInstruction& instruction, const Operands& operands,
                  Instruction& meaning) {
   // All operands, also those that the text does not show: mul writes rdx, stosb rdi.
@@ -118,8 +135,8 @@ void note_writes(const ZydisDecodedInstruction& instruction, const Operands& ope
     if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0) continue;
     const ZydisRegister whole =
         ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, operand.reg.value);
-    for (std::size_t n = 0; n < kArguments.size(); ++n) {
-      if (kArguments[n].id == whole) meaning.arguments_written.set(n);
+    if (ZydisRegisterGetClass(whole) == ZYDIS_REGCLASS_GPR64) {
+      meaning.registers_written.set(number_of(whole));
     }
     if (whole == ZYDIS_REGISTER_RBP) meaning.frame_pointer_written = true;
     if (whole == ZYDIS_REGISTER_RSP)
@@ -210,9 +227,11 @@ std::optional<Instruction> decode(std::span<const uint8_t> code) {
   Instruction meaning;
   meaning.length_bytes = instruction.length;
   meaning.emulated = is_emulated(instruction, code);
+  meaning.long_nop = !meaning.emulated && instruction.mnemonic == ZYDIS_MNEMONIC_NOP;
   meaning.flow = flow_of(instruction);
   meaning.tests_argument_0 = tests_argument_0(instruction, operands);
   note_writes(instruction, operands, meaning);
+  meaning.copy = copy_of(instruction, operands);
   return meaning;
 }
 
@@ -260,6 +279,10 @@ std::optional<uint32_t> first_branch_target(std::span<const uint8_t> code) {
 
 const char* argument_register(std::size_t argument) {
   return kArguments[argument].name;
+}
+
+uint8_t argument_register_number(std::size_t argument) {
+  return number_of(kArguments[argument].id);
 }
 
 }  // namespace tidemark::elf::x86

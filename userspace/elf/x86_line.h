@@ -22,9 +22,16 @@ enum class Flow {
 
 struct Instruction {
   uint32_t length_bytes = 0;
-  bool emulated = false;  // by the kernel's uprobes, on all kernels that we run on
+  bool emulated = false;  // by the kernel's uprobes, since they are there
+  bool long_nop = false;  // a nop with operands or a prefix, emulated since 6.16
   Flow flow = Flow::kNext;
-  std::bitset<6> arguments_written;  // bit n: the register of integer argument n, at any width
+  std::bitset<16> registers_written;  // bit n: general register n of the encoding, at any width
+  // A copy of one whole register to another: mov rsi, rdi.
+  struct Copy {
+    uint8_t to = 0;
+    uint8_t from = 0;
+  };
+  std::optional<Copy> copy;
   bool frame_pointer_written = false;
   bool tests_argument_0 = false;  // sets the zero flag if and only if rdi is 0
   // How far the stack pointer goes down; none: it changes in a way that is not followed.
@@ -65,5 +72,7 @@ struct Step {
 [[nodiscard]] std::optional<Vaddr> stub_slot(std::span<const uint8_t> code, Vaddr address);
 
 [[nodiscard]] const char* argument_register(std::size_t argument);
+// Its number in the encoding.
+[[nodiscard]] uint8_t argument_register_number(std::size_t argument);
 
 }  // namespace tidemark::elf::x86

@@ -14,7 +14,9 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
+#include "kernel/emulation_trial.h"
 #include "kernel/seccomp_trial.h"
 #include "support/file.h"
 #include "support/unique_fd.h"
@@ -115,13 +117,14 @@ Fact probe_helper(int32_t helper, std::string_view name) {
 
 // The error of a uprobe_multi link that can't succeed, for the reason that comes first in this
 // kernel.
-int try_uprobe_multi(const char* path, uint32_t pid) {
-  const LoadResult program = load_program(kEmptyProgram, kAttachUprobeMulti, false);
+int try_uprobe_multi(const char* path, uint32_t pid, uint32_t attach_type = kAttachUprobeMulti,
+                     std::span<const bpf_insn> code = kEmptyProgram) {
+  const LoadResult program = load_program(code, attach_type, false);
   if (!program.fd.valid()) return program.error;
   const uint64_t offset = 0;
   UprobeMultiAttr attr{};
   attr.prog_fd = static_cast<uint32_t>(program.fd.get());
-  attr.attach_type = kAttachUprobeMulti;
+  attr.attach_type = attach_type;
   attr.path = as_u64(path);
   attr.offsets = as_u64(&offset);
   attr.count = 1;
@@ -176,6 +179,18 @@ void probe_syscalls(Facts& facts) {
                             : ""};
 }
 
+// The program of a session asks which of the two it is by bpf_get_func_ip().
+Fact probe_uprobe_session() {
+  constexpr std::array kAsksForIp = {bpf_insn{BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_get_func_ip},
+                                     kReturnZero, kExit};
+  const int error = try_uprobe_multi("/", 0, kAttachUprobeSession, kAsksForIp);
+  if (error == EBADF) return {true, ""};
+  return {
+      false,
+      "this kernel has no uprobe sessions (they came with 6.13): when sampling, each call takes "
+      "a second trap at its return"};
+}
+
 }  // namespace
 
 Facts probe_host() {
@@ -190,10 +205,17 @@ Facts probe_host() {
   facts.uprobe_multi_pid = facts.uprobe_multi.present
                                ? probe_uprobe_multi_pid()
                                : Fact{false, "there is no uprobe_multi to filter"};
+  facts.uprobe_session = facts.uprobe_multi_pid.present
+                             ? probe_uprobe_session()
+                             : Fact{false, "there is no uprobe_multi to make sessions of"};
   facts.task_storage = probe_helper(BPF_FUNC_task_storage_get, "bpf_task_storage_get");
   facts.attach_cookie = probe_helper(BPF_FUNC_get_attach_cookie, "bpf_get_attach_cookie");
   facts.seccomp_returns = try_return_probe_under_seccomp();
   probe_syscalls(facts);
+  // Last: its probes go in the background, and whatever else has to do with probes waits for that.
+  EmulationTrial emulation = try_emulation();
+  facts.emulated_jumps = std::move(emulation.jumps);
+  facts.emulated_long_nops = std::move(emulation.long_nops);
   return facts;
 }
 

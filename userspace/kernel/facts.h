@@ -18,12 +18,15 @@ struct Fact {
 };
 
 struct Facts {
-  std::string release;          // uname -r, for people only
-  std::string machine;          // uname -m
-  Fact bpf;                     // tracing programs load
-  Fact btf;                     // /sys/kernel/btf/vmlinux
-  Fact uprobe_multi;            // many uprobes by one link
-  Fact uprobe_multi_pid;        // and its process filter means the process (broken in 6.6 to 6.9)
+  std::string release;    // uname -r, for people only
+  std::string machine;    // uname -m
+  Fact bpf;               // tracing programs load
+  Fact btf;               // /sys/kernel/btf/vmlinux
+  Fact uprobe_multi;      // many uprobes by one link
+  Fact uprobe_multi_pid;  // and its process filter means the process (broken in 6.6 to 6.9)
+  Fact uprobe_session;    // one program at a function's entry and return, which may skip the return
+  Fact emulated_jumps;    // push, nop, jumps and calls are emulated under a uprobe
+  Fact emulated_long_nops;      // so are nops with operands
   Fact task_storage;            // bpf_task_storage_get() in uprobe programs
   Fact attach_cookie;           // bpf_get_attach_cookie()
   Fact seccomp_returns;         // return probes do no harm under a seccomp filter

@@ -11,6 +11,7 @@ Result<HeapPlan> plan_heap(const Facts& facts) {
   plan.uprobes = multi ? UprobeMethod::kMulti : UprobeMethod::kPerf;
   plan.thread_state =
       facts.task_storage.present ? ThreadState::kTaskStorage : ThreadState::kHashByTid;
+  plan.sessions = multi && facts.uprobe_session.present;
   plan.cookies = facts.attach_cookie.present ? Cookies::kAttached : Cookies::kByAddress;
   return plan;
 }
@@ -33,6 +34,11 @@ std::vector<Finding> describe(const Facts& facts) {
       row("uprobe_multi", facts.uprobe_multi, "one link for all probes of a file"),
       row("uprobe_multi process filter", facts.uprobe_multi_pid,
           "only the target's memory gets probes"),
+      row("uprobe sessions", facts.uprobe_session,
+          "a call that is not sampled takes no trap at its return"),
+      row("emulated push and jumps", facts.emulated_jumps,
+          "a probe on one costs a fraction of any other"),
+      row("emulated long nops", facts.emulated_long_nops, "they are cheap sites too"),
       row("task storage", facts.task_storage, "a thread's call is kept with the thread"),
       row("return probes under seccomp", facts.seccomp_returns, "a filtered process lives"),
       row("system call tracepoints", facts.syscall_tracepoints, "mappings are followed"),

@@ -21,6 +21,7 @@ struct HeapPlan {
   UprobeMethod uprobes = UprobeMethod::kMulti;
   ThreadState thread_state = ThreadState::kTaskStorage;
   Cookies cookies = Cookies::kAttached;
+  bool sessions = false;  // a call's entry and return by one program
 };
 
 // An error where the host cannot trace at all: one line with what to do.

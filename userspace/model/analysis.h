@@ -13,6 +13,7 @@
 //      10   40   90  400                   kDeclining  none: blocks live long, but they are freed
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct Policy {
       24;  // the same, where a quarter or more of the allocations is freed
   uint64_t min_burst_bytes = 64 * 1024;
   double min_burst_share = 0.05;
+  // A call site most of whose blocks are free by the allocator's own books is no suspect.
+  double refuting_share = 0.5;
+  uint64_t min_audited = 8;
   // A process without a block, where hits are not known, is told if it grew by this.
   uint64_t min_silent_growth_bytes = 1 << 20;
   std::size_t most_execs_told = 8;
@@ -45,6 +49,11 @@ enum class SiteShape {
 };
 
 [[nodiscard]] SiteShape shape_of(const CallSite& site, const Policy& policy);
+
+// Call sites of the heap that are, or may soon be, suspects: what an audit should look at before
+// they are judged. Places in snapshot.call_sites, the heaviest first, at most so many.
+[[nodiscard]] std::vector<std::size_t> audit_candidates(const Snapshot& snapshot,
+                                                        const Policy& policy, std::size_t most);
 
 // Suspects first, by live bytes; then what is worth knowing. Ages are taken at snapshot.taken_ns.
 [[nodiscard]] std::vector<Finding> analyse(const Snapshot& snapshot, const Policy& policy);

@@ -26,7 +26,7 @@ std::optional<int64_t> kernel_gain(const std::string& cache, const KernelBooks& 
 }
 
 std::optional<double> trust_of(const CacheTally& tally) {
-  const uint64_t frees = tally.freed_count + tally.old_frees + tally.dropped_by_verification;
+  const uint64_t frees = tally.freed_count + tally.old_frees;
   if (frees == 0) return std::nullopt;
   const uint64_t unseen = tally.missed_frees + tally.dropped_by_verification;
   return static_cast<double>(frees - std::min(unseen, frees)) / static_cast<double>(frees);

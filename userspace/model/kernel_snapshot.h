@@ -18,7 +18,7 @@ namespace tidemark::model {
 struct CacheTally {
   std::string cache;  // as slabinfo names it
   uint64_t live_count = 0;
-  uint64_t freed_count = 0;  // of what was allocated since; missed ones included
+  uint64_t freed_count = 0;  // of what was allocated since; missed and dropped ones included
   uint64_t missed_frees = 0;
   uint64_t old_frees = 0;  // of objects that were there before
   uint64_t dropped_by_verification = 0;

@@ -28,7 +28,8 @@ struct Mapping {
   uint64_t file_offset_bytes = 0;  // of `start` in the file
   FileId file;                     // inode 0: not a file
   bool executable = false;
-  bool deleted = false;  // the file has no name any more
+  bool writable = false;  // and readable
+  bool deleted = false;   // the file has no name any more
   std::string
       path;  // as the target sees it, without " (deleted)"; "[vdso]" and the like; may be empty
 };
@@ -48,8 +49,10 @@ struct Mapping {
 struct ProcessImage {
   Pid pid;
   std::string comm;
-  std::string exe;                // path as the target sees it
-  std::vector<Mapping> mappings;  // ascending by start
+  std::string exe;                 // path as the target sees it
+  std::optional<Pid> inner_pid{};  // its number in its own pid namespace
+  std::optional<uint32_t> user{};  // effective
+  std::vector<Mapping> mappings;   // ascending by start
 };
 
 }  // namespace tidemark::model

@@ -17,7 +17,13 @@
 #include <string>
 #include <vector>
 
+#include "model/audit.h"
+#include "model/governor.h"
 #include "model/ids.h"
+#include "model/kernel_owner.h"
+#include "model/own_clock.h"
+#include "model/price_trim.h"
+#include "model/window_estimate.h"
 
 namespace tidemark::model {
 
@@ -78,6 +84,25 @@ struct KernelPlace {
   friend auto operator<=>(const KernelPlace&, const KernelPlace&) = default;
 };
 
+// A block that a window saw and that is not known to be gone.
+struct LiveHistory {
+  LiveBlock block;
+  BlockHistory history;
+};
+
+// Of a call site whose probes were there in windows only: what was recorded before, and what
+// windows tell since.
+struct WindowFigures {
+  SiteEstimate estimate;  // of blocks that were born since windows began
+  // Recorded before and not known to be gone: each may be by now.
+  uint64_t earlier_live_bytes = 0;
+  uint64_t earlier_live_count = 0;
+  uint64_t earlier_total_bytes = 0;  // all that was allocated before
+  uint64_t earlier_total_count = 0;
+  // Half of the 95 % interval of live bytes.
+  [[nodiscard]] uint64_t live_error_bytes() const;
+};
+
 // One call site of one owner: stack, kind, allocator and purpose. live = total - freed, in bytes
 // and in count. A mapping is a block: it counts until its last byte is gone, its bytes are address
 // space.
@@ -98,14 +123,28 @@ struct CallSite {
   // Of the live blocks; none if no block is live.
   std::optional<uint64_t> oldest_birth_ns;
   std::optional<uint64_t> youngest_birth_ns;
-  // Live blocks by the quarter of the trace in which they were born, oldest first.
+  // Live blocks by the quarter of the trace in which they were born, oldest first. Where blocks
+  // were sampled, these are the samples: evidence is as strong as they are many.
   uint64_t live_by_quarter[4] = {0, 0, 0, 0};
+  // Of live_bytes(), in bytes²; 0 where every block was counted. See sampling.h.
+  double live_variance = 0;
   // The sum over workers: `owner` is the first of them that was there.
   bool of_several_processes = false;
   // Where the live mappings are, until collect/ has looked how much of them is in memory; that is
   // none for the heap's blocks, and where it cannot be read.
   std::vector<AddressRange> ranges;
   std::optional<Resident> resident;
+  BlockOwners owners;  // of kernel kinds
+  // Where probes were there in windows only: each block that one saw, until collect/ has estimated
+  // from them; then the sums above are estimates, too.
+  std::vector<BlockHistory> histories;      // of those that are known to be gone
+  std::vector<LiveHistory> live_histories;  // of the others
+  std::optional<WindowFigures> windowed;
+  BlockSample sample;  // of the heap's live blocks, until the audit has seen them
+  // What the allocator's own books say of some of its blocks; none where they were not asked.
+  std::optional<AuditShares> audit;
+  // Of its blocks of one size, how often two have the same content; none where it is not known.
+  std::optional<double> same_by_chance;
 
   [[nodiscard]] uint64_t live_bytes() const { return total_bytes - freed_bytes; }
   [[nodiscard]] uint64_t live_count() const { return total_count - freed_count; }
@@ -156,21 +195,37 @@ struct Target {
   std::optional<int> exit_code;  // as a shell says it: 128 + signal where it was killed
   std::optional<uint64_t> rss_anon_start_bytes;
   std::optional<uint64_t> rss_anon_end_bytes;
+  uint64_t writable_bytes = 0;  // of its address space, all that a heap may be in
   std::vector<AllocatorUse> allocators;
   // Where no probe was hit: pairs of functions that may be its allocator, by their names.
   std::vector<std::string> candidates;
+};
+
+// The windows of a trace that was paused at times.
+struct WindowFacts {
+  uint64_t began_ns = 0;  // with the first pause: all was seen until then
+  std::vector<Window> windows;
+  uint32_t sampling_interval_bytes = 0;  // the longest that one had
+  OwnClock clock;                        // of the targets; collect/ adds it
+  PriceTrim::Reach reach;                // of what is told per own time
+  // Up to this age frees could be seen; none while there are too few windows to estimate from.
+  std::optional<double> exposure_age_ns;
+  std::string too_few;  // why there are no estimates
 };
 
 struct Snapshot {
   uint64_t started_ns = 0;  // when all probes were on
   uint64_t taken_ns = 0;
   uint64_t started_unix_ns = 0;
+  std::optional<GovernorAccount> budget;  // where one was to be kept
+  std::optional<WindowFacts> windows;     // where the trace was paused
   std::vector<Target> targets;
   std::vector<Coverage> coverage;
   std::vector<Counter> counters;
   std::vector<CallSite> call_sites;
   std::vector<CallSite> apart;  // mappings whose purpose is_apart(), without stacks
   std::vector<Stack> stacks;
+  std::optional<AuditCost> audit_cost;  // none where nothing was audited
 };
 
 }  // namespace tidemark::model

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model/site_key.h"
+#include "report/live_error.h"
 #include "report/mappings.h"
 #include "report/names.h"
 #include "support/units.h"
@@ -49,12 +50,8 @@ bool is_bottom(const model::Frame& frame) {
   return std::ranges::find(kBottoms, name) != kBottoms.end();
 }
 
-void mark_lost(CallSiteRow& row) {
-  row.frames.clear();
-  row.stack = StackState::kLost;
-  row.stack_note =
-      "stack lost: the stack table was full or the stack could not be read, see the losses";
-}
+constexpr std::string_view kStackLost =
+    "stack lost: the stack table was full or the stack could not be read, see the losses";
 
 // Without frame pointers the chain of them can end in nonsense: nothing is mapped there, and what
 // comes behind it is no caller either.
@@ -67,20 +64,49 @@ bool drop_nonsense(std::vector<model::Frame>& frames) {
   return dropped;
 }
 
-void settle_stack(CallSiteRow& row, const SiteKey& key, const StackNames& names, const Ends& ends) {
-  if (key.stack == model::kStackLost) return mark_lost(row);
-  row.frames = names(key.owner, key.stack);
-  if (row.frames.empty()) return mark_lost(row);
-  const auto found = ends.find(key.stack);
-  const model::StackEnd end = found == ends.end() ? model::StackEnd::kBroken : found->second;
-  const bool dropped = drop_nonsense(row.frames);
+constexpr std::string_view kTooDeep = "stack cut: deeper than what is kept";
+constexpr std::string_view kWayNotKnown = "stack cut: the way to the next caller was not known";
+
+}  // namespace
+
+void settle_stack(std::vector<model::Frame>& frames, model::StackEnd end, StackState& state,
+                  std::optional<std::string>& note) {
+  if (frames.empty()) {
+    state = StackState::kLost;
+    note = kStackLost;
+    return;
+  }
+  const bool dropped = drop_nonsense(frames);
   const bool reached_bottom = end == model::StackEnd::kBottom ||
-                              (end == model::StackEnd::kBroken && is_bottom(row.frames.back()));
+                              (end == model::StackEnd::kBroken && is_bottom(frames.back()));
   if (reached_bottom && !dropped) return;
-  row.stack = StackState::kCut;
-  row.stack_note = end == model::StackEnd::kDepthLimit && !dropped
-                       ? "stack cut: deeper than what is kept"
-                       : "stack cut: the way to the next caller was not known";
+  state = StackState::kCut;
+  note = end == model::StackEnd::kDepthLimit && !dropped ? kTooDeep : kWayNotKnown;
+}
+
+namespace {
+
+void settle_stack(CallSiteRow& row, const SiteKey& key, const StackNames& names, const Ends& ends) {
+  if (key.stack != model::kStackLost) row.frames = names(key.owner, key.stack);
+  const auto end = ends.find(key.stack);
+  report::settle_stack(row.frames, end == ends.end() ? model::StackEnd::kBroken : end->second,
+                       row.stack, row.stack_note);
+}
+
+std::vector<model::Counter> cut_stacks(const std::vector<CallSiteRow>& rows) {
+  const auto noted = [&rows](std::string_view note) {
+    return static_cast<uint64_t>(std::ranges::count_if(
+        rows, [note](const CallSiteRow& row) { return row.stack_note == note; }));
+  };
+  const auto counter = [](const char* name, uint64_t count, const char* meaning) {
+    return model::Counter{name, model::CounterKind::kNote, count, std::nullopt, meaning};
+  };
+  return {counter("deep_stacks", noted(kTooDeep),
+                  "call sites whose outermost callers are not shown: the stack is deeper than what "
+                  "is kept"),
+          counter("broken_stacks", noted(kWayNotKnown),
+                  "call sites whose outer callers are not known: there is no unwind data, or none "
+                  "that a walk can follow")};
 }
 
 // --- rows
@@ -107,7 +133,8 @@ std::optional<uint64_t> age(std::optional<uint64_t> birth_ns, uint64_t now_ns) {
   return now_ns > *birth_ns ? now_ns - *birth_ns : 0;
 }
 
-CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t now_ns) {
+CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t now_ns,
+                   const LiveError& error) {
   CallSiteRow row;
   row.kind = site.kind;
   if (const auto target = targets.find(site.owner); target != targets.end()) {
@@ -116,6 +143,7 @@ CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t
   }
   row.live_bytes = site.live_bytes();
   row.live_count = site.live_count();
+  row.live_bytes_error = error.of(site);
   row.live_usable_bytes = site.live_usable_bytes;
   row.total_bytes = site.total_bytes;
   row.total_count = site.total_count;
@@ -129,20 +157,30 @@ CallSiteRow row_of(const model::CallSite& site, const Targets& targets, uint64_t
   if (!site.place.cache.empty()) row.cache = site.place.cache;
   row.order = site.place.order;
   row.gfp_flags = site.place.gfp_flags;
+  row.owners = site.owners;
+  row.audit = site.audit;
+  row.windowed = site.windowed;
   row.stack_id = site.stack;
   return row;
+}
+
+// What certainly stays, of what windows say: live bytes are uncertain then, and of large caches
+// most.
+double surely_kept(const CallSiteRow& row) {
+  return row.windowed ? row.windowed->estimate.leak_bytes_per_s.low : 0;
 }
 
 bool goes_first(const KeyedRow& a, const KeyedRow& b) {
   const auto order = [](const KeyedRow& keyed) {
     const CallSiteRow& row = keyed.row;
-    return std::tuple(~row.live_bytes, ~row.total_bytes, ~row.total_count, row.pid, keyed.key);
+    return std::tuple(-surely_kept(row), ~row.live_bytes, ~row.total_bytes, ~row.total_count,
+                      row.pid, keyed.key);
   };
   return order(a) < order(b);
 }
 
 std::vector<KeyedRow> make_rows(const model::Snapshot& snapshot, const StackNames& names,
-                                const model::Snapshot* previous) {
+                                const model::Snapshot* previous, const LiveError& error) {
   Ends ends;
   for (const model::Stack& stack : snapshot.stacks) ends.emplace(stack.id, stack.end);
   Targets targets;
@@ -151,7 +189,7 @@ std::vector<KeyedRow> make_rows(const model::Snapshot& snapshot, const StackName
 
   std::vector<KeyedRow> rows;
   for (const auto& [key, site] : merged_sites(snapshot)) {
-    CallSiteRow row = row_of(site, targets, snapshot.taken_ns);
+    CallSiteRow row = row_of(site, targets, snapshot.taken_ns, error);
     settle_stack(row, key, names, ends);
     if (previous != nullptr) {
       const auto old = before.find(key);
@@ -169,6 +207,7 @@ Totals sum_up(const model::Snapshot& snapshot, const model::Snapshot* previous,
               const std::vector<CallSiteRow>& rows) {
   Totals totals;
   totals.live_usable_bytes = 0;
+  totals.unmatched_frees = 0;
   for (const CallSiteRow& row : rows) {
     // A mapping's bytes are whole pages: there is no more room in it than that.
     const bool is_mapping = row.kind == model::Kind::kMapping;
@@ -236,7 +275,8 @@ std::vector<model::Finding> name_findings(const std::vector<model::Finding>& fin
   return named;
 }
 
-std::string empty_because(const model::Snapshot& snapshot, const Totals& totals) {
+std::string empty_because(const model::Snapshot& snapshot, const Totals& totals,
+                          uint64_t sampling_interval) {
   const std::string span =
       format_duration(Nanoseconds(difference(snapshot.taken_ns, snapshot.started_ns)));
   if (totals.total_count > 0) {
@@ -259,11 +299,17 @@ std::string empty_because(const model::Snapshot& snapshot, const Totals& totals)
         "something else",
         span, probes);
   }
-  if (totals.unmatched_frees > 0) {
-    return fmt::format("no allocation in {}, only {} frees of blocks older than the trace", span,
-                       format_count(totals.unmatched_frees));
-  }
   if (!hits) return fmt::format("no allocation in {}", span);
+  if (sampling_interval != 0) {
+    return fmt::format(
+        "no sample in {}: one block is recorded in every {} or so that are allocated, and the "
+        "probes were hit {} times; a smaller --sample, or --exact, shows more",
+        span, format_bytes(sampling_interval), format_count(*hits));
+  }
+  if (totals.unmatched_frees.value_or(0) > 0) {
+    return fmt::format("no allocation in {}, only {} frees of blocks older than the trace", span,
+                       format_count(*totals.unmatched_frees));
+  }
   return fmt::format(
       "no allocation in {}, though the probes were hit {} times: see losses and notes", span,
       format_count(*hits));
@@ -307,22 +353,6 @@ std::string pid_options(const model::Snapshot& snapshot) {
   return options;
 }
 
-// What was lost may be missing in any call site. None where nobody knows how much it is.
-std::optional<uint64_t> lost_bytes(const std::vector<model::Counter>& counters) {
-  std::optional<uint64_t> lost = 0;
-  for (const model::Counter& counter : counters) {
-    if (counter.kind != model::CounterKind::kLoss || counter.count == 0) continue;
-    lost = model::sum_if_known(lost, counter.bytes);
-  }
-  return lost;
-}
-
-bool has_losses(const std::vector<model::Counter>& counters) {
-  return std::ranges::any_of(counters, [](const model::Counter& counter) {
-    return counter.kind == model::CounterKind::kLoss && counter.count > 0;
-  });
-}
-
 std::vector<std::string> commands_for(const model::Snapshot& snapshot,
                                       const std::vector<CallSiteRow>& rows, bool is_empty) {
   std::vector<std::string> commands;
@@ -347,7 +377,9 @@ std::vector<std::string> commands_for(const model::Snapshot& snapshot,
 TraceReport build_trace_report(const model::Snapshot& snapshot,
                                const std::vector<model::Finding>& findings, const StackNames& names,
                                const model::Snapshot* previous, const BuildInfo& info) {
-  std::vector<KeyedRow> rows = make_rows(snapshot, names, previous);
+  const uint64_t sampling_interval = info.mode.sampling_interval_bytes.value_or(0);
+  const LiveError error(snapshot, sampling_interval);
+  std::vector<KeyedRow> rows = make_rows(snapshot, names, previous, error);
   TraceReport report;
   report.tool_version = info.tool_version;
   report.kernel_release = info.kernel_release;
@@ -359,19 +391,20 @@ TraceReport build_trace_report(const model::Snapshot& snapshot,
   report.targets = snapshot.targets;
   report.coverage = snapshot.coverage;
   report.counters = snapshot.counters;
+  report.windows = snapshot.windows;
+  report.audit_cost = snapshot.audit_cost;
   report.verdicts = name_findings(findings, rows, snapshot.targets.size() > 1);
   report.call_sites.reserve(rows.size());
-  const auto error_bytes = lost_bytes(snapshot.counters);
-  for (KeyedRow& keyed : rows) {
-    keyed.row.live_bytes_error = error_bytes;
-    report.call_sites.push_back(std::move(keyed.row));
-  }
+  for (KeyedRow& keyed : rows) report.call_sites.push_back(std::move(keyed.row));
+  std::ranges::move(cut_stacks(report.call_sites), std::back_inserter(report.counters));
   report.totals = sum_up(snapshot, previous, report.call_sites);
+  report.totals.live_bytes_error = error.of_total();
+  if (sampling_interval != 0) report.totals.unmatched_frees.reset();
   report.mappings = sum_up_mappings(report.call_sites);
   report.apart = sum_up_apart(snapshot.apart);
   report.explains = explain(snapshot, report.totals, report.mappings);
   const bool is_empty = report.totals.live_count == 0;
-  if (is_empty) report.empty_because = empty_because(snapshot, report.totals);
+  if (is_empty) report.empty_because = empty_because(snapshot, report.totals, sampling_interval);
   report.next_commands = commands_for(snapshot, report.call_sites, is_empty);
   return report;
 }

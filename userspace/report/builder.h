@@ -26,6 +26,10 @@ struct BuildInfo {
   Mode mode;
 };
 
+// Takes nonsense off the outer end of a named stack, and says what it then is.
+void settle_stack(std::vector<model::Frame>& frames, model::StackEnd end, StackState& state,
+                  std::optional<std::string>& note);
+
 // `previous` is the snapshot of the report before this one in the same run; null in the first one.
 [[nodiscard]] TraceReport build_trace_report(const model::Snapshot& snapshot,
                                              const std::vector<model::Finding>& findings,

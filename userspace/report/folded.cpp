@@ -2,7 +2,8 @@
 //
 // Folded stacks: "comm;outermost;...;innermost LIVE_BYTES", a line for each call site that holds
 // something; what flame graph tools read. The separators cannot be quoted in this format, so that
-// they are replaced in names.
+// they are replaced in names. Of a mapping the system call that made it is the innermost frame,
+// marked `_[k]`, as profilers mark what is the kernel's.
 #include <fmt/format.h>
 
 #include <iterator>
@@ -34,6 +35,8 @@ class FoldedReporter final : public Reporter {
         out += folded_name(frame.function ? *frame.function : unnamed(frame));
       }
       if (row.frames.empty()) out += ";[stack lost]";
+      if (row.kind == model::Kind::kMapping && row.allocator)
+        out += fmt::format(";{}_[k]", folded_name(*row.allocator));
       fmt::format_to(std::back_inserter(out), " {}\n", row.live_bytes);
     }
     return out;

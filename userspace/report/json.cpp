@@ -7,6 +7,7 @@
 
 #include <string_view>
 
+#include "report/audit.h"
 #include "report/gfp_flags.h"
 #include "report/mappings.h"
 #include "report/names.h"
@@ -14,13 +15,8 @@
 #include "report/trace_parts.h"
 
 namespace tidemark::report {
-namespace {
 
-std::string hex(uint64_t value) {
-  return fmt::format("{:#x}", value);
-}
-
-std::string_view name_of(StackState state) {
+std::string_view stack_state_name(StackState state) {
   switch (state) {
     case StackState::kWhole:
       return "whole";
@@ -31,6 +27,28 @@ std::string_view name_of(StackState state) {
   }
   return "lost";
 }
+
+namespace {
+
+std::string hex(uint64_t value) {
+  return fmt::format("{:#x}", value);
+}
+
+}  // namespace
+
+Json frame_json(const model::Frame& frame) {
+  return {{"address", hex(frame.address.value)},
+          {"module", frame.module},
+          {"build_id", or_null(frame.build_id)},
+          {"offset", hex(frame.offset)},
+          {"function", or_null(frame.function)},
+          {"function_offset", or_null(frame.function_offset)},
+          {"file", or_null(frame.file)},
+          {"line", or_null(frame.line)},
+          {"inlined", frame.inlined}};
+}
+
+namespace {
 
 Json target_json(const model::Target& target) {
   Json allocators = Json::array();
@@ -57,16 +75,21 @@ Json explains_json(const Explains& explains) {
           {"ratio", or_null(explains.ratio)}};
 }
 
-Json frame_json(const model::Frame& frame) {
-  return {{"address", hex(frame.address.value)},
-          {"module", frame.module},
-          {"build_id", or_null(frame.build_id)},
-          {"offset", hex(frame.offset)},
-          {"function", or_null(frame.function)},
-          {"function_offset", or_null(frame.function_offset)},
-          {"file", or_null(frame.file)},
-          {"line", or_null(frame.line)},
-          {"inlined", frame.inlined}};
+}  // namespace
+
+namespace {
+
+Json budget_json(const model::GovernorAccount& account) {
+  return {{"target_cpu_ns", account.own_ns},
+          {"tracing_cpu_ns", account.extra_ns},
+          {"spent_percent", 100 * account.share()},
+          {"worst_10s_percent", account.worst_share ? Json(100 * *account.worst_share) : Json()},
+          {"exact_ns", account.exact_ns},
+          {"sampled_ns", account.sampled_ns},
+          {"paused_ns", account.paused_ns},
+          {"longest_interval_bytes",
+           account.longest_interval_bytes != 0 ? Json(account.longest_interval_bytes) : Json()},
+          {"changes", account.changes}};
 }
 
 }  // namespace
@@ -75,7 +98,8 @@ Json mode_json(const Mode& mode) {
   return {{"exact", mode.exact},
           {"sampling_interval_bytes", or_null(mode.sampling_interval_bytes)},
           {"budget_percent", or_null(mode.budget_percent)},
-          {"duty_ratio", mode.duty_ratio}};
+          {"duty_ratio", mode.duty_ratio},
+          {"budget", mode.budget ? budget_json(*mode.budget) : Json()}};
 }
 
 Json loss_json(const model::Counter& counter) {
@@ -96,7 +120,8 @@ Json totals_json(const Totals& totals, const MappingSums& mappings) {
           {"total_bytes", totals.total_bytes},
           {"total_count", totals.total_count},
           {"freed_count", totals.freed_count},
-          {"unmatched_frees", totals.unmatched_frees},
+          {"unmatched_frees", or_null(totals.unmatched_frees)},
+          {"live_bytes_error", or_null(totals.live_bytes_error)},
           {"mapping_live_bytes", mappings.live_bytes},
           {"mapping_resident_bytes", or_null(mappings.resident_bytes)}};
 }
@@ -110,6 +135,39 @@ Json apart_json(const ApartRow& row) {
           {"total_bytes", row.total_bytes},
           {"total_count", row.total_count},
           {"resident_bytes", or_null(row.resident_bytes)}};
+}
+
+}  // namespace
+
+namespace {
+
+Json estimate_json(const model::Estimate& estimate) {
+  return {{"value", estimate.value}, {"low", estimate.low}, {"high", estimate.high}};
+}
+
+Json window_figures_json(const std::optional<model::WindowFigures>& figures) {
+  if (!figures) return nullptr;
+  const model::SiteEstimate& since = figures->estimate;
+  return {{"birth_bytes_per_s", estimate_json(since.birth_bytes_per_s)},
+          {"births_per_s", estimate_json(since.births_per_s)},
+          {"live_bytes", estimate_json(since.live_bytes)},
+          {"leak_bytes_per_s", estimate_json(since.leak_bytes_per_s)},
+          {"earlier_live_bytes", figures->earlier_live_bytes}};
+}
+
+Json windows_json(const std::optional<model::WindowFacts>& windows) {
+  if (!windows) return nullptr;
+  uint64_t open_ns = 0;
+  for (const model::Window& window : windows->windows) open_ns += window.end_ns - window.start_ns;
+  return {
+      {"count", windows->windows.size()},
+      {"open_ns", open_ns},
+      {"exposure_age_ns",
+       windows->exposure_age_ns ? Json(static_cast<uint64_t>(*windows->exposure_age_ns)) : Json()},
+      {"too_few", windows->too_few.empty() ? Json() : Json(windows->too_few)},
+      {"rate_error", windows->too_few.empty()
+                         ? Json{{"low", windows->reach.low}, {"high", windows->reach.high}}
+                         : Json()}};
 }
 
 }  // namespace
@@ -135,7 +193,10 @@ Json call_site_json(const CallSiteRow& row) {
           {"aliases", row.aliases},
           {"order", or_null(row.order)},
           {"gfp_flags", row.gfp_flags ? Json(gfp_words(*row.gfp_flags)) : Json(nullptr)},
-          {"stack", name_of(row.stack)},
+          {"audit", audit_json(row.audit)},
+          {"windows", window_figures_json(row.windowed)},
+          {"stack", stack_state_name(row.stack)},
+          {"stack_reason", or_null(row.stack_note)},
           {"frames", std::move(frames)}};
 }
 
@@ -168,6 +229,9 @@ class JsonReporter final : public Reporter {
     document.field("totals", totals_json(report.totals, report.mappings));
     document.list("apart", report.apart, apart_json);
     document.field("explains", explains_json(report.explains));
+    document.field("audit", audit_cost_json(report.audit_cost));
+    document.field("windows", windows_json(report.windows));
+    document.field("growth", growth_json(report.growth));
     document.list("verdicts", report.verdicts, verdict_json);
     document.list("call_sites", report.call_sites, call_site_json);
     return std::move(document).finish();

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "report/kernel_refills.h"
 #include "report/names.h"
 #include "support/units.h"
 
@@ -50,6 +51,18 @@ std::vector<std::string> next_commands(const TraceReport& trace) {
 
 }  // namespace
 
+std::string_view record_source_name(model::RecordSource source) {
+  switch (source) {
+    case model::RecordSource::kAllocinfo:
+      return "allocinfo";
+    case model::RecordSource::kPageOwner:
+      return "page_owner";
+    case model::RecordSource::kAllocTraces:
+      return "alloc_traces";
+  }
+  return "";
+}
+
 KernelReport build_kernel_report(const model::KernelSnapshot& snapshot,
                                  const std::vector<model::Finding>& findings,
                                  const StackNames& names, const model::KernelSnapshot* previous,
@@ -62,6 +75,7 @@ KernelReport build_kernel_report(const model::KernelSnapshot& snapshot,
       const auto aliases = snapshot.aliases.find(*row.cache);
       if (aliases != snapshot.aliases.end()) row.aliases = aliases->second;
     }
+    if (row.kind == model::Kind::kPage) row.refill = refill_of(row.frames);
     note_stack(row, snapshot);
   }
   report.trace.next_commands = next_commands(report.trace);

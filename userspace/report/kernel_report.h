@@ -5,8 +5,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "model/kernel_record.h"
 #include "model/kernel_snapshot.h"
 #include "report/builder.h"
 #include "report/memory_report.h"
@@ -19,7 +21,12 @@ struct KernelReport {
   TraceReport trace;  // without targets
   std::string what;   // "slab, pages, percpu"
   std::vector<model::Reconciled> reconcile;
+  // What the kernel itself has kept of memory that is older than the trace, largest first.
+  std::vector<model::KernelRecord> older;
 };
+
+// "allocinfo", "page_owner", "alloc_traces"
+[[nodiscard]] std::string_view record_source_name(model::RecordSource source);
 
 // Pure. `what` are the kinds of memory that were asked for, as people name them. `previous` is the
 // snapshot of the report before this one; null in the first one.

@@ -7,6 +7,7 @@
 #include "report/kernel_report.h"
 #include "report/names.h"
 #include "report/trace_parts.h"
+#include "support/units.h"
 
 namespace tidemark::report {
 namespace {
@@ -53,6 +54,29 @@ void write_reconcile(Page& page, const KernelReport& report, const TextOptions& 
   }
 }
 
+// What was there before we came, by the kernel's own books.
+void write_older(Page& page, const KernelReport& report, const TextOptions& options) {
+  if (report.older.empty()) return;
+  page.line("");
+  page.line(fmt::format("{:>10} {:>11}  {}", "live", "objects",
+                        "older than the trace, as the kernel itself has kept it"),
+            Dress::kBold);
+  std::size_t shown = 0;
+  for (const model::KernelRecord& record : report.older) {
+    if (shown++ == options.top) break;
+    std::string place = printable(record.function);
+    if (!record.module.empty()) place += " ([" + printable(record.module) + "])";
+    if (record.file)
+      place += fmt::format(" {}:{}", printable(*record.file), record.line.value_or(0));
+    if (!record.cache.empty()) place += " in " + printable(record.cache);
+    page.line(fmt::format("{:>10} {:>11}  {} ({})",
+                          record.bytes ? format_bytes(*record.bytes) : "-",
+                          count_text(record.count), place, record_source_name(record.source)));
+  }
+  if (report.older.size() > options.top)
+    page.line(fmt::format("not shown: {} more places", report.older.size() - options.top));
+}
+
 }  // namespace
 
 std::string write_kernel_text(const KernelReport& report, const TextOptions& options) {
@@ -65,13 +89,14 @@ std::string write_kernel_text(const KernelReport& report, const TextOptions& opt
   write_coverage(page, trace);
   write_counters(page, trace, model::CounterKind::kLoss, "lost", Dress::kRed);
   write_counters(page, trace, model::CounterKind::kNote, "notes", Dress::kPlain);
-  write_totals(page, trace.totals);
+  write_totals(page, trace);
   write_verdicts(page, trace, options);
   if (trace.empty_because) {
     page.line("");
     page.labelled("empty", printable(*trace.empty_because), Dress::kBold);
   }
   write_reconcile(page, report, options);
+  write_older(page, report, options);
   write_call_sites(page, trace, options);
   write_next(page, trace, options);
   return std::move(page).finish();

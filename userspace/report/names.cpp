@@ -118,7 +118,7 @@ std::string_view base_name(std::string_view path) {
 }
 
 std::string unnamed(const model::Frame& frame) {
-  if (frame.module.empty()) return fmt::format("[{:#x}]", frame.address.value);
+  if (frame.module.empty()) return fmt::format("[unknown+{:#x}]", frame.address.value);
   std::string module = printable(base_name(frame.module));
   if (module.size() > 2 && module.front() == '[' && module.back() == ']') {
     module = module.substr(1, module.size() - 2);

@@ -25,7 +25,7 @@ namespace tidemark::report {
 
 [[nodiscard]] std::string_view base_name(std::string_view path);
 
-// "[libfoo.so+0x123]", or "[0x7f12...]" where nothing is mapped.
+// "[libfoo.so+0x123]", or "[unknown+0x7f12...]" where nothing is mapped.
 [[nodiscard]] std::string unnamed(const model::Frame& frame);
 
 // "function (libfoo.so)" or unnamed(): how a sentence calls a frame.

@@ -15,10 +15,10 @@
 #include "model/frame.h"
 #include "model/ids.h"
 #include "model/snapshot.h"
+#include "report/growth.h"
+#include "report/stack_state.h"
 
 namespace tidemark::report {
-
-enum class StackState { kWhole, kCut, kLost };
 
 struct CallSiteRow {
   model::Kind kind = model::Kind::kHeap;
@@ -27,7 +27,7 @@ struct CallSiteRow {
   uint64_t live_bytes = 0;
   std::optional<uint64_t> live_usable_bytes;
   uint64_t live_count = 0;
-  // The most that live_bytes is wrong by; none where that is not known.
+  // How far live_bytes may be off: live_error.h. None where that is not known.
   std::optional<uint64_t> live_bytes_error = 0;
   uint64_t total_bytes = 0;
   uint64_t total_count = 0;
@@ -40,6 +40,11 @@ struct CallSiteRow {
   std::vector<std::string> aliases;
   std::optional<uint32_t> order;
   std::optional<uint32_t> gfp_flags;  // of pages
+  // Of kernel kinds: what got its pages here to hand out parts of them; whose the live blocks are.
+  std::optional<std::string> refill;
+  model::BlockOwners owners;
+  std::optional<model::AuditShares> audit;       // none where its blocks were not looked up
+  std::optional<model::WindowFigures> windowed;  // none where all was seen, or too little
   StackState stack = StackState::kWhole;
   std::vector<model::Frame> frames;  // frames[0] is the allocator's caller
   // Change of live bytes since the previous report of this run; none in the first one.
@@ -55,6 +60,7 @@ struct Mode {
   std::optional<uint64_t> sampling_interval_bytes;
   std::optional<double> budget_percent;
   double duty_ratio = 1.0;
+  std::optional<model::GovernorAccount> budget;  // how it was kept
 };
 
 struct Totals {
@@ -64,7 +70,8 @@ struct Totals {
   uint64_t total_bytes = 0;
   uint64_t total_count = 0;
   uint64_t freed_count = 0;
-  uint64_t unmatched_frees = 0;
+  std::optional<uint64_t> unmatched_frees;  // none where blocks were sampled
+  std::optional<uint64_t> live_bytes_error = 0;
   std::optional<int64_t> live_bytes_change;  // since the previous report of this run
 };
 
@@ -105,6 +112,9 @@ struct TraceReport {
   MappingSums mappings;
   std::vector<ApartRow> apart;
   Explains explains;
+  std::optional<model::WindowFacts> windows;   // where tracing was paused at times
+  std::optional<model::AuditCost> audit_cost;  // none where nothing was audited
+  std::optional<GrowthReport> growth;          // none where nobody asked for it
   std::vector<model::Finding> verdicts;
   std::vector<CallSiteRow> call_sites;
   // Why there is nothing to show, where there is nothing; and what to type next.

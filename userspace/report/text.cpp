@@ -9,7 +9,9 @@
 #include <string_view>
 #include <utility>
 
+#include "report/audit.h"
 #include "report/gfp_flags.h"
+#include "report/kernel_owners.h"
 #include "report/mappings.h"
 #include "report/names.h"
 #include "report/reporters.h"
@@ -73,7 +75,39 @@ void write_targets(Page& page, const TraceReport& report) {
   }
 }
 
+void write_budget(Page& page, const Mode& mode, const std::optional<model::WindowFacts>& windows) {
+  if (!mode.budget_percent || !mode.budget) return;
+  const model::GovernorAccount& account = *mode.budget;
+  const uint64_t all_ns = account.exact_ns + account.sampled_ns + account.paused_ns;
+  const auto of_time = [all_ns](uint64_t ns) {
+    return all_ns == 0 ? 0 : 100 * static_cast<double>(ns) / static_cast<double>(all_ns);
+  };
+  const bool idle = of_time(account.own_ns) < 100 * model::kLeastUse;
+  std::string text =
+      idle ? fmt::format(
+                 "tracing took {:.2f} % of a processor, {:.2f} % allowed; the target uses "
+                 "{:.2f} %",
+                 of_time(account.extra_ns), model::kLeastUse * *mode.budget_percent,
+                 of_time(account.own_ns))
+           : fmt::format("tracing took {:.1f} % of the target's CPU time, {:g} % allowed",
+                         100 * account.share(), *mode.budget_percent);
+  if (account.worst_share && !idle)
+    text += fmt::format("; {:.1f} % in the worst 10 s", 100 * *account.worst_share);
+  if (account.paused_ns > 0)
+    text += fmt::format("; probes were there {:.1f} % of the time", 100 * mode.duty_ratio);
+  if (windows) text += fmt::format(", in {} windows", windows->windows.size());
+  if (windows && !windows->too_few.empty()) text += "; no estimates yet: " + windows->too_few;
+  page.labelled("budget", text);
+}
+
 // --- sums
+
+// " +/- 1.2 MiB" where blocks were sampled. What was lost has lines of its own.
+std::string error_text(const Mode& mode, std::optional<uint64_t> error_bytes) {
+  if (!mode.sampling_interval_bytes) return "";
+  return " +/- " +
+         (error_bytes ? format_bytes(*error_bytes) : "an unknown part, see what was lost");
+}
 
 void write_mappings(Page& page, const TraceReport& report) {
   if (report.mappings.live_count > 0) page.labelled("mappings", describe_sums(report.mappings));
@@ -99,24 +133,14 @@ void write_explains(Page& page, const Explains& explains) {
   page.labelled("explains", text);
 }
 
-// --- call sites
-
-std::string frame_text(const model::Frame& frame) {
-  std::string place = frame.inlined ? " (inlined)" : "";
-  if (frame.file) {
-    const auto file = base_name(*frame.file);
-    place +=
-        frame.line ? fmt::format(" {}:{}", printable(file), *frame.line) : " " + printable(file);
-  }
-  if (!frame.function) return unnamed(frame) + place;
-  const std::string offset =
-      frame.function_offset ? fmt::format("+{:#x}", *frame.function_offset) : "";
-  const std::string module =
-      frame.module.empty() ? "" : fmt::format(" ({})", printable(base_name(frame.module)));
-  const std::size_t around = kFrameIndent + offset.size() + module.size() + place.size();
-  const std::size_t room = around + 24 < kPageWidth ? kPageWidth - around : 24;
-  return shorten_name(printable(*frame.function), room) + offset + module + place;
+std::string describe_windows(const model::WindowFigures& figures) {
+  const model::Estimate& leak = figures.estimate.leak_bytes_per_s;
+  return fmt::format("allocates {}, keeps {} to {} of it (95 %)",
+                     format_rate(figures.estimate.birth_bytes_per_s.value), format_rate(leak.low),
+                     format_rate(leak.high));
 }
+
+// --- call sites
 
 // A merged cache is never called by one of its names alone.
 std::string cache_text(const CallSiteRow& row) {
@@ -169,7 +193,13 @@ void write_call_site(Page& page, const TraceReport& report, const CallSiteRow& r
   page.line(head, row.suspect ? Dress::kBold : Dress::kPlain);
   const std::string indent(kFrameIndent, ' ');
   const std::string owner = whose(row, report.targets.size() > 1);
+  const std::string error = error_text(report.mode, row.live_bytes_error);
+  if (!error.empty() && row.kind == model::Kind::kHeap)
+    page.line(fmt::format("{}live{} (95 %)", indent, error));
   if (!owner.empty()) page.line(fmt::format("{}in {}", indent, owner));
+  for (const std::string& line : owner_lines(row)) page.line(indent + line);
+  if (row.windowed) page.line(indent + describe_windows(*row.windowed));
+  if (row.audit) page.line(fmt::format("{}audit {}", indent, describe_audit(*row.audit)));
   for (const model::Frame& frame : row.frames) page.line(indent + frame_text(frame));
   if (row.stack != StackState::kWhole) {
     const std::string why = row.stack == StackState::kLost ? "stack lost: table full" : "stack cut";
@@ -205,6 +235,23 @@ void write_hidden(Page& page, const Hidden& hidden, const TextOptions& options) 
 }
 
 }  // namespace
+
+std::string frame_text(const model::Frame& frame) {
+  std::string place = frame.inlined ? " (inlined)" : "";
+  if (frame.file) {
+    const auto file = base_name(*frame.file);
+    place +=
+        frame.line ? fmt::format(" {}:{}", printable(file), *frame.line) : " " + printable(file);
+  }
+  if (!frame.function) return unnamed(frame) + place;
+  const std::string offset =
+      frame.function_offset ? fmt::format("+{:#x}", *frame.function_offset) : "";
+  const std::string module =
+      frame.module.empty() ? "" : fmt::format(" ({})", printable(base_name(frame.module)));
+  const std::size_t around = kFrameIndent + offset.size() + module.size() + place.size();
+  const std::size_t room = around + 24 < kPageWidth ? kPageWidth - around : 24;
+  return shorten_name(printable(*frame.function), room) + offset + module + place;
+}
 
 std::string duration_text(uint64_t ns) {
   return format_duration(Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(ns, INT64_MAX))));
@@ -257,12 +304,14 @@ void write_counters(Page& page, const TraceReport& report, model::CounterKind ki
   }
 }
 
-void write_totals(Page& page, const Totals& totals) {
-  std::string text = fmt::format(
-      "allocated {} in {} block{}, freed {} in {}, live {} in {}", format_bytes(totals.total_bytes),
-      count_text(totals.total_count), plural(totals.total_count),
-      format_bytes(totals.total_bytes - totals.live_bytes), count_text(totals.freed_count),
-      format_bytes(totals.live_bytes), count_text(totals.live_count));
+void write_totals(Page& page, const TraceReport& report) {
+  const Totals& totals = report.totals;
+  std::string text =
+      fmt::format("allocated {} in {} block{}, freed {} in {}, live {}{} in {}",
+                  format_bytes(totals.total_bytes), count_text(totals.total_count),
+                  plural(totals.total_count), format_bytes(totals.total_bytes - totals.live_bytes),
+                  count_text(totals.freed_count), format_bytes(totals.live_bytes),
+                  error_text(report.mode, totals.live_bytes_error), count_text(totals.live_count));
   if (totals.live_bytes_change) {
     text +=
         fmt::format(" ({} since the last report)", format_bytes_change(*totals.live_bytes_change));
@@ -328,19 +377,26 @@ class TextReporter final : public Reporter {
  public:
   std::string write(const TraceReport& report, const TextOptions& options) const override {
     Page page(options.color);
+    if (report.growth && report.growth->alone) {
+      write_growth_report(page, report, options);
+      return std::move(page).finish();
+    }
     write_targets(page, report);
+    write_budget(page, report.mode, report.windows);
     write_coverage(page, report);
     write_counters(page, report, model::CounterKind::kLoss, "lost", Dress::kRed);
     write_counters(page, report, model::CounterKind::kNote, "notes", Dress::kPlain);
-    write_totals(page, report.totals);
+    write_totals(page, report);
     write_mappings(page, report);
     write_explains(page, report.explains);
+    if (report.audit_cost) page.labelled("audit", describe_audit_cost(*report.audit_cost));
     write_verdicts(page, report, options);
     if (report.empty_because) {
       page.line("");
       page.labelled("empty", printable(*report.empty_because), Dress::kBold);
     }
     write_call_sites(page, report, options);
+    if (report.growth) write_growth(page, *report.growth, options);
     write_next(page, report, options);
     return std::move(page).finish();
   }

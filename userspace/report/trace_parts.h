@@ -23,12 +23,26 @@ namespace tidemark::report {
 void write_coverage(Page& page, const TraceReport& report);
 void write_counters(Page& page, const TraceReport& report, model::CounterKind kind,
                     std::string_view label, Dress dress);
-void write_totals(Page& page, const Totals& totals);
+void write_totals(Page& page, const TraceReport& report);
 void write_verdicts(Page& page, const TraceReport& report, const TextOptions& options);
 void write_call_sites(Page& page, const TraceReport& report, const TextOptions& options);
+[[nodiscard]] std::string frame_text(const model::Frame& frame);
 void write_next(Page& page, const TraceReport& report, const TextOptions& options);
 
+// --- growth_text.cpp
+
+void write_growth(Page& page, const GrowthReport& growth, const TextOptions& options);
+// The whole report of `trace --growth`.
+void write_growth_report(Page& page, const TraceReport& report, const TextOptions& options);
+
+// --- growth_json.cpp
+
+[[nodiscard]] Json growth_json(const std::optional<GrowthReport>& growth);
+
 // --- json.cpp
+
+[[nodiscard]] Json frame_json(const model::Frame& frame);
+[[nodiscard]] std::string_view stack_state_name(StackState state);
 
 [[nodiscard]] Json mode_json(const Mode& mode);
 [[nodiscard]] Json totals_json(const Totals& totals, const MappingSums& mappings);

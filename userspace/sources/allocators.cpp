@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sources/allocators.h"
 
+#include <algorithm>
 #include <array>
 
 namespace tidemark::sources {
@@ -24,8 +25,8 @@ constexpr std::array<ShapeTraits, kCallShapes> kShapes = {{
     ShapeTraits{"heap_arena_realloc", 3, true, false, false},
     ShapeTraits{"heap_bulk_free", 1, false, false, false},
     // What these read is said by the probe's note.
-    ShapeTraits{"heap_sample", 0, false, false, false},
-    ShapeTraits{"heap_sample_free", 0, false, false, false},
+    ShapeTraits{"heap_usdt_alloc", 0, false, false, false},
+    ShapeTraits{"heap_usdt_free", 0, false, false, false},
     ShapeTraits{"heap_delete", 1, false, true, false},
     ShapeTraits{"heap_free", 1, false, true, false},
 }};
@@ -255,6 +256,27 @@ std::span<const Allocator> allocators() {
 
 std::size_t otel_allocator() {
   return kAllocators.size() - 1;
+}
+
+bool is_for_allocations(std::string_view program) {
+  return std::ranges::any_of(kShapes, [&](const ShapeTraits& traits) {
+    return traits.program == program && traits.allocates;
+  });
+}
+
+bool is_for_throwing(std::string_view program) {
+  for (const Allocator& allocator : allocators()) {
+    for (const SymbolFamily& family : allocator.families) {
+      for (const auto& table : family.tables) {
+        for (const AllocatorSymbol& symbol : table) {
+          if (symbol.exceptions == Exceptions::kMayThrow &&
+              shape_traits(symbol.shape).program == program)
+            return true;
+        }
+      }
+    }
+  }
+  return false;
 }
 
 bool is_library_of(const Allocator& allocator, std::string_view path) {

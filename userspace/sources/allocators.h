@@ -33,12 +33,16 @@ enum class CallShape {
   kArenaCalloc,     // void *f(arena, count, size)
   kArenaRealloc,    // void *f(arena, block, size)
   kBulkFree,        // void f(arena): all of its blocks
-  kSample,          // USDT: (block, size, weight), told of one of several allocations
-  kSampleFree,      // USDT: (block)
+  kUsdtAlloc,       // USDT: (block, size, weight), told of one of several allocations
+  kUsdtFree,        // USDT: (block)
   kDelete,          // void f(block, ...): may call another one for the same block
   kFree,            // void f(block); the last one
 };
 inline constexpr std::size_t kCallShapes = static_cast<std::size_t>(CallShape::kFree) + 1;
+
+// Of an allocating shape there is a second program, of this name behind the first one's, that sees
+// entry and return in one (uprobe sessions).
+inline constexpr std::string_view kSessionSuffix = "_session";
 
 struct ShapeTraits {
   std::string_view program;  // in user_heap.bpf.c
@@ -91,6 +95,11 @@ inline constexpr std::string_view kOtelProvider = "otel_memory";
 // The index of a row is the allocator's number in the ABI. Where two rows know one function of a
 // file, it is the first one's.
 [[nodiscard]] std::span<const Allocator> allocators();
+
+// Is this the program of functions that allocate? Is one of its functions one that an exception may
+// pass?
+[[nodiscard]] bool is_for_allocations(std::string_view program);
+[[nodiscard]] bool is_for_throwing(std::string_view program);
 
 // Does the base name of `path` match one of the allocator's libraries?
 [[nodiscard]] bool is_library_of(const Allocator& allocator, std::string_view path);

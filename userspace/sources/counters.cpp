@@ -32,6 +32,13 @@ constexpr Row kKernelRows[] = {
 };
 static_assert(std::size(kKernelRows) == TM_KERNEL_COUNTER_MAX);
 
+constexpr Row kGrowthRows[] = {
+#define TM_GROWTH_COUNTER(name, kind, has_bytes, meaning) {#name, kind, has_bytes != 0, meaning},
+#include "bpf/abi/growth_counters.def"
+#undef TM_GROWTH_COUNTER
+};
+static_assert(std::size(kGrowthRows) == TM_GROWTH_COUNTER_MAX);
+
 std::vector<model::Counter> describe(std::span<const Row> rows, std::span<const tm_count> values) {
   std::vector<model::Counter> counters;
   for (std::size_t index = 0; index < rows.size(); ++index) {
@@ -62,6 +69,10 @@ std::vector<model::Counter> describe_counters(const CounterValues& values) {
 
 std::vector<model::Counter> describe_counters(const KernelCounterValues& values) {
   return describe(kKernelRows, values);
+}
+
+std::vector<model::Counter> describe_counters(const GrowthCounterValues& values) {
+  return describe(kGrowthRows, values);
 }
 
 }  // namespace tidemark::sources

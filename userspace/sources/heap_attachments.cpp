@@ -2,6 +2,8 @@
 #include "sources/heap_attachments.h"
 
 #include <asm/ptrace.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,8 +30,11 @@ uint64_t encode_cookie(uint16_t probe, const HeapProbe& planned) {
   cookie.allocator = static_cast<uint16_t>(planned.allocator);
   if (shape_traits(planned.symbol.shape).aligned) cookie.allocator |= TM_ALLOCATOR_ALIGNED;
   cookie.stack_words = static_cast<uint8_t>(planned.site.stack_bytes / 8);
-  cookie.valid = 1;
-  cookie.bare = planned.leaves.empty() ? 0 : 1;
+  cookie.flags = TM_COOKIE_VALID;
+  if (!planned.leaves.empty()) cookie.flags |= TM_COOKIE_BARE;
+  for (std::size_t n = 0; n < planned.site.moved.size(); ++n) {
+    cookie.argument_registers |= static_cast<uint16_t>(planned.site.moved[n] << (4 * n));
+  }
   return std::bit_cast<uint64_t>(cookie);
 }
 
@@ -78,6 +83,7 @@ struct HeapAttachments::Points {
   std::map<std::string, Places> returns;
   std::map<std::pair<std::string, std::string_view>, Places> inner;
   std::map<std::pair<std::string, std::string_view>, Places> entries;
+  std::map<std::pair<std::string, std::string>, Places> sessions;
 };
 
 Status HeapAttachments::attach(const model::ProcessImage& image, model::Generation generation,
@@ -117,9 +123,15 @@ bool HeapAttachments::is_served(const model::ProcessImage& image) const {
 }
 
 Result<HeapProbePlan> HeapAttachments::plan_for(const model::ProcessImage& image) {
-  if (reach_ == Reach::kSelected || !is_served(image))
-    return plan_heap_probes(image, choice_, finder_);
-  return plan_files(image, choice_, finder_, not_looked_into());
+  auto plan = reach_ == Reach::kSelected || !is_served(image)
+                  ? plan_heap_probes(image, choice_, finder_)
+                  : plan_files(image, choice_, finder_, not_looked_into());
+  if (plan && (sampling_ || throttled_)) {
+    leave_out_usdt(*plan,
+                   "where blocks are sampled it is not known which of those that it tells of are "
+                   "counted at the allocator already; --exact has it");
+  }
+  return plan;
 }
 
 void HeapAttachments::find_candidates() {
@@ -201,9 +213,33 @@ void HeapAttachments::forget(model::Generation generation) {
 
 void HeapAttachments::detach() {
   detached_ = true;
+  detach_links();
+}
+
+void HeapAttachments::pause() {
+  paused_ = true;
+  detach_links();
+}
+
+// A process that has ended meanwhile is no fault; one that lives without its probes is told.
+void HeapAttachments::resume() {
+  paused_ = false;
+  std::erase_if(placements_, [this](const Placement& placement) {
+    const auto attached = attach_placement(placement);
+    if (attached) return false;
+    const model::Pid pid{placement.target.pid};
+    if (::kill(pid.value, 0) == 0)
+      add_coverage({fmt::format("probes of process {} in a further window", pid.value),
+                    model::HookState::kMissing, attached.error().text});
+    return true;
+  });
+}
+
+void HeapAttachments::detach_links() {
+  // What begins with a call goes first, a session with it: the target pays until it is gone.
   std::vector<bpfrt::ProbeLink> entries, returns;
   for (const Attached& attached : links_) {
-    (attached.end == bpfrt::ProbeEnd::kEntry ? entries : returns).push_back(attached.link);
+    (attached.end == bpfrt::ProbeEnd::kReturn ? returns : entries).push_back(attached.link);
   }
   links_.clear();
   keeper_.detach(entries);
@@ -216,6 +252,8 @@ std::vector<bpfrt::ProbeLink> HeapAttachments::take_links(model::Pid pid) {
     if (attached.pid == pid) taken.push_back(attached.link);
   }
   std::erase_if(links_, [&](const Attached& attached) { return attached.pid == pid; });
+  std::erase_if(placements_,
+                [&](const Placement& placement) { return placement.target.pid == pid.value; });
   for (uint32_t index = 0; index < placed_.size(); ++index) {
     if (placed_[index].pid == pid) lost_.insert(index);
   }
@@ -263,19 +301,24 @@ Status HeapAttachments::place_probes(model::Pid pid, const HeapProbePlan& plan,
     }
     const ProbedFile& file = plan.files[probe.file];
     const ShapeTraits& traits = shape_traits(probe.symbol.shape);
-    const std::string path = reach(plan, probe.file);
+    const std::string path = path_of(plan, probe.file);
     const uint64_t cookie = encode_cookie(static_cast<uint16_t>(placed_.size()), probe);
     const uint64_t semaphore = probe.semaphore ? probe.semaphore->value : 0;
-    add_point(points.entries[{path, traits.program}],
-              {probe.offset.value, carried ? cookie : 0, semaphore});
-    if (traits.allocates && probe.leaves.empty())
-      add_point(points.returns[path], {probe.offset.value});
+    const bool returns = traits.allocates && probe.leaves.empty();
+    if (returns && plan_.sessions) {
+      const std::string program = std::string(traits.program) + std::string(kSessionSuffix);
+      add_point(points.sessions[{path, program}], {probe.offset.value, cookie});
+    } else {
+      add_point(points.entries[{path, traits.program}],
+                {probe.offset.value, carried ? cookie : 0, semaphore});
+      if (returns) add_point(points.returns[path], {probe.offset.value});
+    }
     for (const elf::FileOffset leave : probe.leaves)
       add_point(points.inner[{path, kLeaveProgram}], {leave.value});
     if (auto noted = note_arguments(probe); !noted) return noted;
     if (!probe.leaves.empty()) bare_.insert(pid);
-    placed_.push_back(
-        {pid, file.mapping.file, probe.allocator, file.module, probe.offset.value, cookie});
+    placed_.push_back({pid, file.mapping.file, probe.allocator, file.module, probe.offset.value,
+                       probe.own, cookie});
   }
   return {};
 }
@@ -298,7 +341,7 @@ void HeapAttachments::place_hooks(model::Pid pid, const HeapProbePlan& plan, Poi
     const bool throws = hook.function == kMakesException;
     const bool needed = !throws || pid == kEverybody || bare_.contains(pid);
     if (hooked_.contains(where) || !needed) continue;
-    add_point(points.inner[{reach(plan, hook.file), throws ? kThrowProgram : kLibraryProgram}],
+    add_point(points.inner[{path_of(plan, hook.file), throws ? kThrowProgram : kLibraryProgram}],
               {hook.offset.value});
     hooked.insert(where);
   }
@@ -316,6 +359,10 @@ Status HeapAttachments::attach_all(model::Pid pid, const Points& points) {
     if (auto done = attach(path, kReturnProgram, bpfrt::ProbeEnd::kReturn, places); !done)
       return done;
   }
+  for (const auto& [key, places] : points.sessions) {
+    if (auto done = attach(key.first, key.second, bpfrt::ProbeEnd::kBoth, places); !done)
+      return done;
+  }
   for (const auto* group : {&points.inner, &points.entries}) {
     for (const auto& [key, places] : *group) {
       if (auto done = attach(key.first, key.second, bpfrt::ProbeEnd::kEntry, places); !done)
@@ -328,16 +375,34 @@ Status HeapAttachments::attach_all(model::Pid pid, const Points& points) {
 Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd end,
                                       const bpfrt::UprobeTarget& target,
                                       std::span<const bpfrt::UprobePoint> points) {
-  const bpf_program* found =
-      bpf_object__find_program_by_name(object_, std::string(program).c_str());
-  const auto links = keeper_.attach(found, plan_.uprobes, end, target, points);
+  Placement placement{std::string(program), end, target, {points.begin(), points.end()}};
+  if (!paused_) {
+    if (auto attached = attach_placement(placement); !attached) return attached;
+  }
+  if (throttled_) placements_.push_back(std::move(placement));
+  return {};
+}
+
+Status HeapAttachments::attach_placement(const Placement& placement) {
+  const bpfrt::UprobeTarget& target = placement.target;
+  const bpf_program* found = bpf_object__find_program_by_name(object_, placement.program.c_str());
+  const auto links = keeper_.attach(found, plan_.uprobes, placement.end, target, placement.points);
   if (!links && target.pid != kEverybody.value)
     return within(fmt::format("process {}", target.pid), links.error());
   if (!links) return std::unexpected(links.error());
   for (const bpfrt::ProbeLink link : *links) {
-    links_.push_back({model::Pid{target.pid}, end, link});
+    links_.push_back({model::Pid{target.pid}, placement.end, link});
   }
   return {};
+}
+
+// By a descriptor of ours that stays open for as long as probes may have to be put in again.
+std::string HeapAttachments::path_of(const HeapProbePlan& plan, std::size_t file) {
+  if (!throttled_) return reach(plan, file);
+  UniqueFd& held = held_open_[plan.files[file].mapping.file];
+  if (!held.valid())
+    held = UniqueFd(::fcntl(plan.files[file].descriptor.get(), F_DUPFD_CLOEXEC, 0));
+  return fmt::format("/proc/{}/fd/{}", ::getpid(), held.get());
 }
 
 void HeapAttachments::add_coverage(model::Coverage row) {
@@ -369,10 +434,14 @@ void HeapAttachments::note_addresses(const model::ProcessImage& image,
     for (const model::Mapping& mapping : image.mappings) {
       const uint64_t start = mapping.start.value;
       const uint64_t size = mapping.end.value - start;
+      const auto to_memory = [&](uint64_t file_offset_bytes) {
+        return start + file_offset_bytes - mapping.file_offset_bytes;
+      };
       const uint64_t within = probe.file_offset_bytes - mapping.file_offset_bytes;
       if (!mapping.executable || probe.file != mapping.file || within >= size) continue;
       (void)bpfrt::put(maps_.allocator_text, tm_text_key{generation.value, index},
-                       tm_text{start, mapping.end.value});
+                       tm_text{start, mapping.end.value, to_memory(probe.own.begin_bytes),
+                               to_memory(probe.own.end_bytes)});
       if (plan_.cookies == kernel::Cookies::kByAddress) {
         const tm_probe_address key{start + within, static_cast<uint32_t>(image.pid.value), 0};
         (void)bpfrt::put(maps_.cookies_by_address, key, probe.cookie);

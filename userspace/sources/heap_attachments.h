@@ -37,13 +37,15 @@ struct AttachmentMaps {
 class HeapAttachments {
  public:
   HeapAttachments(bpfrt::ProbeKeeper& keeper, bpf_object* object, const AttachmentMaps& maps,
-                  const kernel::HeapPlan& plan, SiteChoice choice, Reach reach)
+                  const kernel::HeapPlan& plan, const Settings& settings)
       : keeper_(keeper),
         object_(object),
         maps_(maps),
         plan_(plan),
-        choice_(choice),
-        reach_(reach) {}
+        choice_(settings.sites),
+        reach_(settings.reach),
+        sampling_(settings.sampling_interval_bytes != 0),
+        throttled_(settings.throttled) {}
 
   // Puts probes on every allocator of the process, or on none. Late if `counting` has begun and
   // there were none yet.
@@ -64,6 +66,10 @@ class HeapAttachments {
   void forget(model::Generation generation);
   // Entries before returns, so that no call is left without its return.
   void detach();
+  // Takes the probes out for a while, and puts them in again; only where they are throttled. What
+  // is to be probed meanwhile gets its probes at resume().
+  void pause();
+  void resume();
 
   [[nodiscard]] const std::vector<model::Coverage>& coverage() const { return coverage_; }
   [[nodiscard]] std::vector<Collected::Use> read_uses() const;
@@ -78,6 +84,7 @@ class HeapAttachments {
     std::size_t allocator = 0;
     std::string module;
     uint64_t file_offset_bytes = 0;
+    FileRange own;
     uint64_t cookie = 0;
   };
   // A generation's share in a probe: its hits lie between two readings of the counter.
@@ -123,15 +130,30 @@ class HeapAttachments {
   kernel::HeapPlan plan_;
   SiteChoice choice_;
   Reach reach_;
+  bool sampling_;
+  bool throttled_;
+  bool paused_ = false;
   struct Attached {
     model::Pid pid;
     bpfrt::ProbeEnd end = bpfrt::ProbeEnd::kEntry;
     bpfrt::ProbeLink link = 0;
   };
+  // What resume() attaches again.
+  struct Placement {
+    std::string program;
+    bpfrt::ProbeEnd end = bpfrt::ProbeEnd::kEntry;
+    bpfrt::UprobeTarget target;
+    std::vector<bpfrt::UprobePoint> points;
+  };
+  [[nodiscard]] Status attach_placement(const Placement& placement);
+  void detach_links();
+  [[nodiscard]] std::string path_of(const HeapProbePlan& plan, std::size_t file);
   // Takes the links of a process out of links_; its probes count as lost.
   [[nodiscard]] std::vector<bpfrt::ProbeLink> take_links(model::Pid pid);
 
   std::vector<Attached> links_;
+  std::vector<Placement> placements_;            // in the order of attaching; where throttled
+  std::map<model::FileId, UniqueFd> held_open_;  // the files of placements_
   std::vector<Placed> placed_;
   std::set<uint32_t> lost_;  // probes whose process was replaced under them
   std::set<std::pair<model::Pid, model::FileId>> hooked_;

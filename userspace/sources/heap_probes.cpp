@@ -17,9 +17,10 @@
 namespace tidemark::sources {
 namespace {
 
-elf::ProbeNeeds needs_of(const AllocatorSymbol& symbol) {
+elf::ProbeNeeds needs_of(const AllocatorSymbol& symbol, SiteChoice choice) {
   const ShapeTraits& traits = shape_traits(symbol.shape);
   elf::ProbeNeeds needs;
+  if (choice == SiteChoice::kCheapestWithLongNops) needs.long_nops = elf::LongNops::kEmulated;
   for (uint32_t argument = 0; argument < traits.arguments; ++argument)
     needs.arguments.set(argument);
   if (traits.allocates && symbol.exceptions == Exceptions::kNone)
@@ -34,20 +35,47 @@ bool same_way(const AllocatorSymbol& left, const AllocatorSymbol& right) {
   return one.program == other.program || (one.null_is_nothing && other.null_is_nothing);
 }
 
+// What lies between two functions of an allocator that are this near is the allocator's too: all of
+// glibc's come from one source file, as do jemalloc's and mimalloc's. Before and behind them lie
+// static functions that they were split into.
+constexpr uint64_t kNearBytes = 16 * 1024;
+constexpr uint64_t kAroundBytes = 1024;
+
+// Sets the own code of the probes from `first` on, all of one file.
+void note_own_code(std::vector<HeapProbe>& probes, std::size_t first) {
+  std::vector<HeapProbe*> ordered;
+  for (std::size_t at = first; at < probes.size(); ++at) ordered.push_back(&probes[at]);
+  std::ranges::sort(ordered, {}, [](const HeapProbe* probe) { return probe->body.begin_bytes; });
+  for (std::size_t begin = 0, end = 0; begin < ordered.size(); begin = end) {
+    FileRange range = ordered[begin]->body;
+    for (end = begin + 1; end < ordered.size(); ++end) {
+      const FileRange& next = ordered[end]->body;
+      if (next.begin_bytes > range.end_bytes + kNearBytes) break;
+      range.end_bytes = std::max(range.end_bytes, next.end_bytes);
+    }
+    range.begin_bytes -= std::min(range.begin_bytes, kAroundBytes);
+    range.end_bytes += kAroundBytes;
+    for (std::size_t at = begin; at < end; ++at) ordered[at]->own = range;
+  }
+}
+
 // The probes of one file, family by family, into a plan.
 class FilePlanner {
  public:
-  FilePlanner(elf::Image image, elf::CodeMap code, const FileFindings& findings, SiteChoice choice,
-              HeapProbePlan& plan)
+  FilePlanner(elf::Image image, elf::CodeMap code, const FileFindings& findings, bool is_program,
+              SiteChoice choice, HeapProbePlan& plan)
       : image_(std::move(image)),
         code_(std::move(code)),
         findings_(findings),
+        is_static_program_(is_program && !image_.interpreter()),
         choice_(choice),
         plan_(plan),
         file_(plan.files.size() - 1) {}
 
   void run() {
+    const std::size_t first = plan_.probes.size();
     for (const FoundFamily& found : findings_.families) plan_family(found);
+    note_own_code(plan_.probes, first);
     for (const elf::UsdtProbe& usdt : findings_.usdt) plan_usdt(usdt);
     for (const std::string_view hook : {kMakesException, kLibrariesChanged}) plan_hook(hook);
   }
@@ -77,6 +105,8 @@ class FilePlanner {
     probe.file = file_;
     const auto definitions = findings_.functions.find(probe.function);
     if (definitions.empty()) {
+      // Linked with what it calls, and no more.
+      if (is_static_program_) return true;
       if (symbol.need != Need::kIfThere)
         leave_out(probe, model::HookState::kMissing, "the library has no function of this name");
       return false;
@@ -94,12 +124,14 @@ class FilePlanner {
     const AllocatorSymbol& symbol = probe.symbol;
     auto site = choice_ == SiteChoice::kEntry
                     ? elf::entry_probe_site(image_, function)
-                    : elf::choose_probe_site(image_, function, needs_of(symbol));
+                    : elf::choose_probe_site(image_, function, needs_of(symbol, choice_));
     if (!site) return std::unexpected(site.error());
     const auto offset =
         image_.to_file_offset(elf::Vaddr{function.value.value + site->offset_bytes});
     if (!offset) return fail("the function lies outside the file");
     probe.offset = *offset;
+    const uint64_t begin = offset->value - site->offset_bytes;
+    probe.body = {begin, begin + function.size_bytes};
     probe.site = std::move(*site);
     const auto twin = std::ranges::find_if(plan_.probes, [&](const HeapProbe& other) {
       return other.file == file_ && other.offset == probe.offset;
@@ -138,7 +170,7 @@ class FilePlanner {
     HeapProbe probe;
     probe.allocator = otel_allocator();
     probe.symbol = {allocates ? "alloc" : "free",
-                    allocates ? CallShape::kSample : CallShape::kSampleFree, Need::kIfThere};
+                    allocates ? CallShape::kUsdtAlloc : CallShape::kUsdtFree, Need::kIfThere};
     probe.function = usdt.name;
     probe.file = file_;
     probe.offset = usdt.offset;
@@ -169,6 +201,7 @@ class FilePlanner {
   elf::Image image_;
   elf::CodeMap code_;
   const FileFindings& findings_;
+  bool is_static_program_;
   SiteChoice choice_;
   HeapProbePlan& plan_;
   std::size_t file_;
@@ -204,7 +237,8 @@ Status plan_file(const model::ProcessImage& process, const model::Mapping& mappi
   auto code = elf::CodeMap::open(*image);
   if (!code) return within(intent, code.error());
   plan.files.push_back({mapping.path, mapping, std::move(*file)});
-  FilePlanner(std::move(*image), std::move(*code), **findings, choice, plan).run();
+  const bool is_program = mapping.path == process.exe;
+  FilePlanner(std::move(*image), std::move(*code), **findings, is_program, choice, plan).run();
   return {};
 }
 
@@ -254,6 +288,24 @@ Error no_allocator(const model::ProcessImage& process, const HeapProbePlan& plan
 }
 
 }  // namespace
+
+SiteChoice cheapest_sites(const kernel::Facts& facts) {
+  if (!facts.emulated_jumps.present) return SiteChoice::kEntry;
+  return facts.emulated_long_nops.present ? SiteChoice::kCheapestWithLongNops
+                                          : SiteChoice::kCheapest;
+}
+
+void leave_out_usdt(HeapProbePlan& plan, std::string_view why) {
+  const auto gone = std::ranges::stable_partition(plan.probes, [](const HeapProbe& probe) {
+    const CallShape shape = probe.symbol.shape;
+    return shape != CallShape::kUsdtAlloc && shape != CallShape::kUsdtFree;
+  });
+  for (const HeapProbe& probe : gone) {
+    plan.absent.push_back(
+        {probe.allocator, probe.symbol, probe.function, model::HookState::kOff, std::string(why)});
+  }
+  plan.probes.erase(gone.begin(), gone.end());
+}
 
 std::string hook_name(std::size_t allocator, std::string_view function) {
   int status = 0;

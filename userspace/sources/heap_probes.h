@@ -13,6 +13,7 @@
 #include "elf/address.h"
 #include "elf/probe_site.h"
 #include "elf/usdt.h"
+#include "kernel/facts.h"
 #include "model/process.h"
 #include "model/snapshot.h"
 #include "sources/allocator_finder.h"
@@ -23,6 +24,12 @@
 
 namespace tidemark::sources {
 
+// Offsets in a file.
+struct FileRange {
+  uint64_t begin_bytes = 0;
+  uint64_t end_bytes = 0;
+};
+
 struct HeapProbe {
   std::size_t allocator = 0;  // index into allocators()
   AllocatorSymbol symbol;
@@ -30,6 +37,9 @@ struct HeapProbe {
   std::size_t file = 0;    // index into HeapProbePlan::files
   elf::FileOffset offset;  // of the site in the file
   elf::ProbeSite site;
+  FileRange body;  // of the function
+  // The code around the function that is nothing but the allocator: see own_code().
+  FileRange own;
   // The return instructions of a function that an exception may pass; such a one has no return
   // probe. Empty for all others.
   std::vector<elf::FileOffset> leaves;
@@ -70,6 +80,12 @@ struct HeapProbePlan {
   std::vector<AbsentSymbol> absent;
   std::vector<RuntimeHook> hooks;
 };
+
+// The cheapest sites on a kernel that emulates what `facts` say.
+[[nodiscard]] SiteChoice cheapest_sites(const kernel::Facts& facts);
+
+// Takes USDT probes out of the plan, `why` being said in the coverage.
+void leave_out_usdt(HeapProbePlan& plan, std::string_view why);
 
 using FileFilter = std::function<bool(const model::Mapping&)>;
 

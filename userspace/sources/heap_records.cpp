@@ -2,7 +2,9 @@
 #include "sources/heap_records.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "model/sampling.h"
 #include "sources/allocators.h"
 
 namespace tidemark::sources {
@@ -13,6 +15,10 @@ std::size_t quarter_of(const Window& window, uint64_t birth_ns) {
       window.taken_ns > window.started_ns ? window.taken_ns - window.started_ns : 1;
   const uint64_t age_in_trace = birth_ns > window.started_ns ? birth_ns - window.started_ns : 0;
   return static_cast<std::size_t>(std::min<uint64_t>(3, age_in_trace / (span / 4 + 1)));
+}
+
+uint64_t to_whole(uint64_t weighted_count) {
+  return (weighted_count + (1u << (TM_COUNT_PLACES - 1))) >> TM_COUNT_PLACES;
 }
 
 // wait(2)'s status as a shell says it: the code, or 128 + signal.
@@ -52,6 +58,11 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
   // Copied while it changed: what is freed was allocated.
   site.freed_bytes = std::min<uint64_t>(totals.freed_bytes, totals.total_bytes);
   site.freed_count = std::min<uint64_t>(totals.freed_count, totals.total_count);
+  if (counts_ == Counts::kWeighted) {
+    const uint64_t live = to_whole(totals.total_count - site.freed_count);
+    site.total_count = std::max(to_whole(totals.total_count), live);
+    site.freed_count = site.total_count - live;
+  }
   const auto [place, is_new] = index_.emplace(key, sites_.size());
   if (is_new) {
     sites_.push_back(std::move(site));
@@ -61,15 +72,70 @@ void SiteTable::add_site(const tm_site_key& key, const tm_site& totals) {
 }
 
 void SiteTable::add_block(const tm_block_key& key, const tm_block& block) {
-  const auto found = index_.find(block.site);
-  if (found == index_.end()) return;
-  model::CallSite& site = sites_[found->second];
+  model::CallSite* const known = site_of(block.site);
+  if (known == nullptr) return;
+  model::CallSite& site = *known;
   add_birth(site, window_, block.birth_ns);
+  site.sample.most = std::clamp(kMostSampledOfAll / sites_.size(), kLeastSampled,
+                                sampled_from_ns_ == 0 ? kMostSampled : kMostSampledInWindows);
+  if (block.birth_ns >= sampled_from_ns_) site.sample.offer(to_live(site, key.address, block));
+  const model::SampleWeight weight = model::weigh_sample(block.size_bytes, block.interval_bytes);
+  site.live_variance += weight.variance;
   if (site.live_usable_bytes) {
     const UsableSize usable = allocators()[block.site.allocator].usable;
-    site.live_usable_bytes =
-        model::sum_if_known(site.live_usable_bytes, usable(block.size_bytes, key.address));
+    auto room = usable(block.size_bytes, key.address);
+    if (room)
+      *room = static_cast<uint64_t>(std::llround(static_cast<double>(*room) * weight.count));
+    site.live_usable_bytes = model::sum_if_known(site.live_usable_bytes, room);
   }
+}
+
+model::LiveBlock SiteTable::to_live(const model::CallSite& site, uint64_t address,
+                                    const tm_block& block) const {
+  return {.owner = site.owner,
+          .address = model::Address{address},
+          .size_bytes = block.size_bytes,
+          .birth_ns = block.birth_ns,
+          .lot = model::draw_lot(window_.started_ns, model::Address{address}, block.birth_ns),
+          .aligned = (block.site.allocator & TM_ALLOCATOR_ALIGNED) != 0};
+}
+
+void SiteTable::add_live_history(const tm_site_key& key, uint64_t address, const tm_block& block,
+                                 const model::BlockHistory& history) {
+  if (model::CallSite* const site = site_of(key))
+    site->live_histories.push_back({to_live(*site, address, block), history});
+}
+
+void SiteTable::add_history(const tm_site_key& key, const model::BlockHistory& history) {
+  if (model::CallSite* const site = site_of(key)) site->histories.push_back(history);
+}
+
+model::CallSite* SiteTable::site_of(const tm_site_key& key) {
+  const auto found = index_.find(key);
+  return found == index_.end() ? nullptr : &sites_[found->second];
+}
+
+model::WindowFigures* SiteTable::figures_of(const tm_site_key& key) {
+  model::CallSite* const site = site_of(key);
+  if (site == nullptr) return nullptr;
+  if (!site->windowed) site->windowed.emplace();
+  return &*site->windowed;
+}
+
+void SiteTable::add_earlier(const tm_site_key& key, const tm_block& block) {
+  model::WindowFigures* const figures = figures_of(key);
+  if (figures == nullptr) return;
+  const model::SampleWeight weight = model::weigh_sample(block.size_bytes, block.interval_bytes);
+  figures->earlier_live_bytes += static_cast<uint64_t>(std::llround(weight.bytes));
+  figures->earlier_live_count += static_cast<uint64_t>(std::llround(weight.count));
+}
+
+void SiteTable::add_earlier_total(const tm_site_key& key, const tm_site& totals) {
+  model::WindowFigures* const figures = figures_of(key);
+  if (figures == nullptr) return;
+  figures->earlier_total_bytes += totals.total_bytes;
+  figures->earlier_total_count +=
+      counts_ == Counts::kWeighted ? to_whole(totals.total_count) : totals.total_count;
 }
 
 void add_birth(model::CallSite& site, const Window& window, uint64_t birth_ns) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bpf/abi/heap.h"
+#include "model/block_history.h"
 #include "model/snapshot.h"
 #include "sources/source.h"
 
@@ -15,11 +16,30 @@ namespace tidemark::sources {
 // Call sites are put in by add_site, then every live block by add_block, which gives ages.
 class SiteTable {
  public:
-  explicit SiteTable(const Window& window) : window_(window) {}
+  // Where blocks were sampled the counts of records have TM_COUNT_PLACES binary places.
+  enum class Counts { kWhole, kWeighted };
+
+  // `sampled_from_ns`: blocks are drawn for the audit out of those that were born since.
+  explicit SiteTable(const Window& window, Counts counts = Counts::kWhole,
+                     uint64_t sampled_from_ns = 0)
+      : window_(window), counts_(counts), sampled_from_ns_(sampled_from_ns) {}
+
+  // Of each call site some live blocks are kept, so many that all samples together are bounded.
+  static constexpr std::size_t kMostSampled = 256;
+  static constexpr std::size_t kMostSampledInWindows = 2048;
+  static constexpr std::size_t kLeastSampled = 8;
+  static constexpr std::size_t kMostSampledOfAll = std::size_t{1} << 19;
 
   // A site that was made but never had a block is left out.
   void add_site(const tm_site_key& key, const tm_site& totals);
   void add_block(const tm_block_key& key, const tm_block& block);
+  // Where probes are there in windows only: what became of a block that one saw; a block that was
+  // recorded before windows began; what a call site had allocated by then.
+  void add_history(const tm_site_key& key, const model::BlockHistory& history);
+  void add_live_history(const tm_site_key& key, uint64_t address, const tm_block& block,
+                        const model::BlockHistory& history);
+  void add_earlier(const tm_site_key& key, const tm_block& block);
+  void add_earlier_total(const tm_site_key& key, const tm_site& totals);
   [[nodiscard]] std::vector<model::CallSite> take() { return std::move(sites_); }
 
  private:
@@ -35,7 +55,15 @@ class SiteTable {
     }
   };
 
+  [[nodiscard]] model::LiveBlock to_live(const model::CallSite& site, uint64_t address,
+                                         const tm_block& block) const;
+  // Null where there is none.
+  [[nodiscard]] model::CallSite* site_of(const tm_site_key& key);
+  [[nodiscard]] model::WindowFigures* figures_of(const tm_site_key& key);
+
   Window window_;
+  Counts counts_;
+  uint64_t sampled_from_ns_;
   std::vector<model::CallSite> sites_;
   std::unordered_map<tm_site_key, std::size_t, Hash, Equal> index_;
 };

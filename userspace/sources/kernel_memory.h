@@ -2,11 +2,13 @@
 //
 // KernelMemory: counts what the kernel's own allocators give out, by call site and slab cache, from
 // all contexts of all CPUs. Owns its BPF object, maps and links. Life: open(), open_gate(),
-// collect() as often as wanted, grow_stacks() about once a second, stop(). Single-threaded.
+// verify() and collect() as often as wanted, grow_stacks() about once a second, drain(), stop().
+// Single-threaded.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,11 +23,12 @@ namespace tidemark::sources {
 
 enum class StackMode { kNever, kGrowing, kAlways };
 
-// Where the kernel keeps its direct map; none where kallsyms does not tell data symbols: then it is
-// learned from slabs where that can be done.
+// Where the kernel keeps its direct map and the memory of its CPUs; none where kallsyms does not
+// tell data symbols: then it is learned from slabs where that can be done.
 struct DirectMapSymbols {
   std::optional<uint64_t> vmemmap_base;
   std::optional<uint64_t> page_offset_base;
+  std::optional<uint64_t> per_cpu_offset;
 };
 
 struct KernelSettings {
@@ -36,7 +39,7 @@ struct KernelSettings {
   uint32_t max_blocks = 1 << 20;
   uint32_t max_stacks = 1 << 14;
   DirectMapSymbols symbols;
-  bool kprobes = true;                                 // where the kernel has them
+  HookMode hooks = HookMode::kAuto;
   std::function<bool(std::string_view)> has_function;  // is it one that this kernel lists?
 };
 
@@ -64,11 +67,14 @@ class KernelMemory {
   void open_gate();
   // Turns the capture of stacks on for call sites that grow. A few thousand records are read.
   [[nodiscard]] Status grow_stacks(uint64_t now_ns);
+  // Takes blocks off that are free although no free was told. Some microseconds an object.
+  [[nodiscard]] Status verify();
   // No allocations are counted any more; frees still are.
   void drain();
   // Counts no more and detaches everything; collect() then gives exact final figures.
   void stop();
-  // Blocks whose page is not theirs any more are left out and counted.
+  // Objects that are free and that slabinfo counts as active, by cache.
+  [[nodiscard]] Result<std::map<std::string, uint64_t>> spare_objects() const;
   [[nodiscard]] Result<KernelCollected> collect(const Window& window);
 
  private:

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "support/mix.h"
+
 namespace tidemark::sources {
 namespace {
 
@@ -15,11 +17,6 @@ std::size_t quarter_of(const Window& window, uint64_t birth_ns) {
       window.taken_ns > window.started_ns ? window.taken_ns - window.started_ns : 1;
   const uint64_t age_in_trace = birth_ns > window.started_ns ? birth_ns - window.started_ns : 0;
   return static_cast<std::size_t>(std::min<uint64_t>(3, age_in_trace / (span / 4 + 1)));
-}
-
-uint64_t mix(uint64_t hash, uint64_t value) {
-  hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
-  return hash ^ hash >> 29;
 }
 
 uint64_t bytes_left(const tm_kernel_block& block) {
@@ -40,8 +37,6 @@ model::KernelPlace to_place(const tm_kernel_place& place, std::string cache) {
 
 BlockState judge_page(const tm_page_verdict& verdict, bool keep_movable) {
   switch (verdict.use) {
-    case TM_PAGE_FREE:
-      return BlockState::kFreed;
     case TM_PAGE_SLAB:
     case TM_PAGE_LARGE_KMALLOC:
       return BlockState::kElsewhere;
@@ -50,12 +45,6 @@ BlockState judge_page(const tm_page_verdict& verdict, bool keep_movable) {
     default:
       return BlockState::kSound;
   }
-}
-
-BlockState judge_object(const tm_page_verdict& verdict, uint64_t cache) {
-  if (cache == 0 || verdict.use == TM_PAGE_UNKNOWN) return BlockState::kSound;
-  const bool still_there = verdict.use == TM_PAGE_SLAB && verdict.cache == cache;
-  return still_there ? BlockState::kSound : BlockState::kFreed;
 }
 
 uint64_t KernelRecords::place_id(const tm_kernel_place& place) {
@@ -102,15 +91,16 @@ void KernelRecords::add_site(uint64_t id, const tm_kernel_site& record) {
     tally.live_count += site.live_count();
     tally.freed_count += site.freed_count;
     tally.missed_frees += record.missed_frees;
+    tally.dropped_by_verification += record.dropped_frees;
   }
   const auto [found, is_new] = row_by_key_.try_emplace(model::key_of(site), rows_.size());
   if (is_new) {
-    rows_.push_back({std::move(site), place.cache, place.call_site, {}});
+    rows_.push_back({std::move(site), place.call_site, {}});
   } else {
     model::add_to(rows_[found->second].site, site);
   }
   if (record.stack_id != 0) rows_[found->second].live_by_stack[record.stack_id] += live_bytes;
-  by_site_[id] = {found->second, place.cache};
+  by_site_[id] = found->second;
 }
 
 void KernelRecords::add_stack(uint64_t id, const tm_kernel_stack& record) {
@@ -123,15 +113,10 @@ void KernelRecords::note_growing(const tm_kernel_place& place, uint64_t since_ns
   since_[model::StackId{place_id(place)}] = since_ns;
 }
 
-uint64_t KernelRecords::cache_of(const tm_kernel_block& block) const {
-  const auto found = by_site_.find(block.site_id);
-  return found == by_site_.end() ? 0 : found->second.cache;
-}
-
 void KernelRecords::add_block(const tm_kernel_block& block, BlockState state) {
   const auto found = by_site_.find(block.site_id);
   if (found == by_site_.end()) return;
-  model::CallSite& site = rows_[found->second.row].site;
+  model::CallSite& site = rows_[found->second].site;
   const uint64_t bytes = bytes_left(block);
   // Allocated after the totals were read.
   if (site.live_count() == 0 || site.live_bytes() < bytes) return;
@@ -140,23 +125,22 @@ void KernelRecords::add_block(const tm_kernel_block& block, BlockState state) {
     --site.total_count;
     return;
   }
-  if (state == BlockState::kFreed) {
-    site.freed_bytes += bytes;
-    ++site.freed_count;
-    ++dropped_blocks_;
-    dropped_bytes_ += bytes;
-    if (const auto tally = tallies_.find(site.place.cache); tally != tallies_.end()) {
-      ++tally->second.dropped_by_verification;
-      --tally->second.live_count;
-    }
-    return;
-  }
   site.oldest_birth_ns =
       std::min<uint64_t>(site.oldest_birth_ns.value_or(block.birth_ns), block.birth_ns);
   site.youngest_birth_ns =
       std::max<uint64_t>(site.youngest_birth_ns.value_or(block.birth_ns), block.birth_ns);
   site.live_usable_bytes = site.live_usable_bytes.value_or(0) + bytes + block.spare_bytes;
   ++site.live_by_quarter[quarter_of(window_, block.birth_ns)];
+}
+
+bool KernelRecords::is_packet(const tm_kernel_block& block) const {
+  const auto found = by_site_.find(block.site_id);
+  return found != by_site_.end() && holds_packets(rows_[found->second].site.place.cache);
+}
+
+void KernelRecords::add_owner(const tm_kernel_block& block, const tm_owner& answer) {
+  const auto found = by_site_.find(block.site_id);
+  if (found != by_site_.end()) owners_[found->second].add(answer, bytes_left(block));
 }
 
 // Of several stacks the one that holds most stands for all. The hook's own frames come first; where
@@ -185,6 +169,7 @@ model::Stack KernelRecords::stack_of(const Row& row) const {
 }
 
 void KernelRecords::finish(KernelCollected& collected) && {
+  for (const auto& [row, owners] : owners_) rows_[row].site.owners = owners.finish();
   for (Row& row : rows_) {
     if (row.site.total_count == 0) continue;
     const model::StackId id = row.site.stack;

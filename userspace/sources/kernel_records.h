@@ -17,19 +17,17 @@
 #include "bpf/abi/kernel.h"
 #include "model/site_key.h"
 #include "sources/kernel_memory.h"
+#include "sources/kernel_owners.h"
 
 namespace tidemark::sources {
 
-// What the page of a live block is found to be.
+// What the page of a live block is found to be. Those that are free were taken off before.
 enum class BlockState {
   kSound,      // or not known
-  kFreed,      // not the block's any more: its free was missed
   kElsewhere,  // pages that are slab or on the LRU lists: counted there
 };
 
 [[nodiscard]] BlockState judge_page(const tm_page_verdict& verdict, bool keep_movable);
-// `cache` is what the object was allocated from; 0: not known.
-[[nodiscard]] BlockState judge_object(const tm_page_verdict& verdict, uint64_t cache);
 
 class KernelRecords {
  public:
@@ -45,24 +43,19 @@ class KernelRecords {
   void add_block(const tm_kernel_block& block, BlockState state);
   void note_growing(const tm_kernel_place& place, uint64_t since_ns);
 
-  // Of the cache that the block's site has; 0 where it has none.
-  [[nodiscard]] uint64_t cache_of(const tm_kernel_block& block) const;
+  // Whether to ask for the packet that the block holds.
+  [[nodiscard]] bool is_packet(const tm_kernel_block& block) const;
+  // What was asked of a block that is live.
+  void add_owner(const tm_kernel_block& block, const tm_owner& answer);
+
   // Call sites, stacks, tallies; leaves counters, coverage and pages alone.
   void finish(KernelCollected& collected) &&;
-
-  [[nodiscard]] uint64_t dropped_blocks() const { return dropped_blocks_; }
-  [[nodiscard]] uint64_t dropped_bytes() const { return dropped_bytes_; }
 
  private:
   struct Row {
     model::CallSite site;
-    uint64_t cache = 0;
     uint64_t call_site = 0;
     std::map<uint64_t, uint64_t> live_by_stack;  // bytes
-  };
-  struct Origin {
-    std::size_t row = 0;
-    uint64_t cache = 0;
   };
 
   [[nodiscard]] model::StackId row_stack(const tm_kernel_place& place, uint64_t stack_id) const;
@@ -73,13 +66,12 @@ class KernelRecords {
   StackMode stacks_mode_;
   std::vector<Row> rows_;
   std::map<model::SiteKey, std::size_t> row_by_key_;
-  std::unordered_map<uint64_t, Origin> by_site_;
+  std::unordered_map<uint64_t, std::size_t> by_site_;
   std::unordered_map<uint64_t, std::vector<uint64_t>> stacks_;
   std::unordered_map<uint64_t, std::string> cache_names_;
   std::map<std::string, model::CacheTally> tallies_;
   std::map<model::StackId, uint64_t> since_;
-  uint64_t dropped_blocks_ = 0;
-  uint64_t dropped_bytes_ = 0;
+  std::map<std::size_t, OwnerTally> owners_;  // by row
 };
 
 }  // namespace tidemark::sources

@@ -84,12 +84,25 @@ bool MappingStacks::passes_allocator(model::Generation owner, const model::Stack
   });
 }
 
+namespace {
+
+// Does the call that `quiet_caller` waits for stand on the stack? Of a stack whose outer end is not
+// known the word in its slot is all that there is.
+bool passes_quiet_call(uint64_t quiet_caller, const model::Stack& stack) {
+  if (quiet_caller == 0) return false;
+  return stack.end != model::StackEnd::kBottom ||
+         std::ranges::find(stack.frames, model::Address{quiet_caller}) != stack.frames.end();
+}
+
+}  // namespace
+
 MappingStacks::Asked MappingStacks::resolve(const MappingRecord& record) {
   Asked asked;
   if (!record.stack && !record.sample) return asked;
   const model::Generation owner{record.call.owner};
   model::Stack stack = walk(record, asked.met_unknown_code);
-  asked.in_allocator = passes_allocator(owner, stack);
+  asked.in_allocator =
+      passes_allocator(owner, stack) || passes_quiet_call(record.call.quiet_caller, stack);
   std::optional<model::FileId> innermost;
   while (!stack.frames.empty()) {
     const auto place = rules_->place_of(owner, stack.frames.front());

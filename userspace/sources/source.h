@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernel/facts.h"
+#include "model/governor.h"
 #include "model/process.h"
 #include "model/snapshot.h"
 #include "support/result.h"
@@ -27,7 +28,11 @@ struct Limits {
   uint32_t max_threads = 16384;  // only where the kernel has no task storage
 };
 
-enum class SiteChoice { kCheapest, kEntry };
+// kCheapestWithLongNops: on kernels that emulate nops with operands.
+enum class SiteChoice { kCheapest, kCheapestWithLongNops, kEntry };
+
+// Whether a call's entry and return are seen by one program where the kernel can do that.
+enum class SessionChoice { kWhereThere, kNever };
 
 // Whose memory probes are put into.
 enum class Reach {
@@ -46,7 +51,37 @@ struct Settings {
   Limits limits;
   SiteChoice sites = SiteChoice::kCheapest;
   Reach reach = Reach::kSelected;  // kMachine selects every process, too
+  SessionChoice sessions = SessionChoice::kWhereThere;
+  uint32_t sampling_interval_bytes = 0;  // mean bytes between samples; 0: every block is counted
+  bool throttled = false;                // a Throttle will be asked for
+  bool selects_later = false;  // targets are chosen while the trace runs: that is not late
   Watch watch;
+};
+
+// What a source that costs its targets something lets be done about it.
+class Throttle {
+ public:
+  virtual ~Throttle() = default;
+  // CPU time that was taken from the targets so far.
+  [[nodiscard]] virtual Result<model::Spending> spending() const = 0;
+  // What a probe costs that finds nothing to do, as measured on a helper of ours; ns.
+  [[nodiscard]] virtual double trap_ns() const = 0;
+  // Of blocks that come from now on; 0: all are recorded.
+  virtual void set_sampling_interval(uint32_t bytes) = 0;
+  // Takes the probes out, and puts them in again. What happens in between is not seen; from the
+  // first pause on the source tells what it saw as windows.
+  virtual void pause() = 0;
+  virtual void resume() = 0;
+};
+
+// What a source costs everybody on the machine, targets or not, and that can only be left out.
+class Extra {
+ public:
+  virtual ~Extra() = default;
+  // CPU time that it took so far from all. Needs run times, see Throttle.
+  [[nodiscard]] virtual Result<uint64_t> spent_ns(double trap_ns) const = 0;
+  // For good; the coverage has the reason, and what was known by then is told no more.
+  virtual void leave_out(std::string reason) = 0;
 };
 
 struct News {
@@ -80,6 +115,8 @@ struct Collected {
     std::vector<std::string> candidates{};  // as model::Target has them
   };
   std::vector<Use> uses;
+  // Where the source was paused: its windows, with histories in the call sites.
+  std::optional<model::WindowFacts> windows;
 };
 
 // The window of births for CallSite::live_by_quarter.
@@ -129,6 +166,9 @@ class Source {
   virtual void stop() = 0;
   [[nodiscard]] virtual Result<std::vector<GenerationState>> generations() const = 0;
   [[nodiscard]] virtual Result<Collected> collect(const Window& window) const = 0;
+  // None where it costs next to nothing, or Settings::throttled was not said.
+  [[nodiscard]] virtual Throttle* throttle() { return nullptr; }
+  [[nodiscard]] virtual Extra* extra() { return nullptr; }
 };
 
 struct Shared;  // sources/shared.h

@@ -33,7 +33,8 @@ struct WalkedStack {
   bool complete = true;  // false: it ended where no rule was known yet
 };
 
-// frames[0] is the pc. A stack that goes on behind the copy is broken there.
+// frames[0] is the pc. A stack that goes on behind the copy, or left a signal handler's own stack,
+// is broken there, and `guessed`: a whole one that begins alike may stand for it.
 [[nodiscard]] WalkedStack walk(const StackCopy& copy, const RuleOf& rule_of);
 
 // The id that BPF gives to these frames with this end. Never 0.

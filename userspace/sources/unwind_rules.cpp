@@ -3,10 +3,15 @@
 
 #include <algorithm>
 
+#include "elf/return_address.h"
+#include "elf/vdso.h"
 #include "support/target_file.h"
 
 namespace tidemark::sources {
 namespace {
+
+static_assert(unwind::kSignalSp == TM_SIGNAL_SP && unwind::kSignalFp == TM_SIGNAL_FP &&
+              unwind::kSignalPc == TM_SIGNAL_PC);
 
 tm_rule kind_only(tm_rule_kind kind) {
   tm_rule rule{};
@@ -14,43 +19,89 @@ tm_rule kind_only(tm_rule_kind kind) {
   return rule;
 }
 
-tm_rule to_rule(const elf::FrameRule& frame) {
-  tm_rule rule{};
-  rule.kind = frame.base == elf::CfaBase::kStackPointer ? TM_RULE_SP : TM_RULE_FP;
+uint8_t to_saved_fp(unwind::SavedFp saved) {
+  switch (saved) {
+    case unwind::SavedFp::kSame:
+      return TM_FP_SAME;
+    case unwind::SavedFp::kAtCfa:
+      return TM_FP_AT_CFA;
+    case unwind::SavedFp::kAtFp:
+      return TM_FP_AT_FP;
+    case unwind::SavedFp::kLost:
+      break;
+  }
+  return TM_FP_LOST;
+}
+
+tm_rule with_offsets(tm_rule_kind kind, const unwind::FrameRule& frame) {
+  tm_rule rule = kind_only(kind);
   rule.cfa_offset = frame.cfa_offset_bytes;
-  rule.saves_fp = frame.saved_frame_pointer_bytes.has_value() ? 1 : 0;
-  rule.fp_offset = frame.saved_frame_pointer_bytes.value_or(0);
+  rule.saved_fp = to_saved_fp(frame.saved_fp);
+  rule.fp_offset = frame.fp_offset_bytes;
   return rule;
 }
 
-tm_rule to_rule(elf::NoRule reason) {
-  switch (reason) {
-    case elf::NoRule::kBottom:
-      return kind_only(TM_RULE_BOTTOM);
-    case elf::NoRule::kNoUnwindData:
+// The rule for one address: what depends on it alone is settled.
+tm_rule to_rule(const unwind::FrameRule& frame, elf::Vaddr address) {
+  tm_rule rule{};
+  switch (frame.cfa) {
+    case unwind::Cfa::kNoData:
       return kind_only(TM_RULE_CHAIN);
-    case elf::NoRule::kUnsupported:
+    case unwind::Cfa::kUnsupported:
+      return kind_only(TM_RULE_NONE);
+    case unwind::Cfa::kBottom:
+      return kind_only(TM_RULE_BOTTOM);
+    case unwind::Cfa::kSignal:
+      return kind_only(TM_RULE_SIGNAL);
+    case unwind::Cfa::kSp:
+      return with_offsets(TM_RULE_SP, frame);
+    case unwind::Cfa::kFp:
+      return with_offsets(TM_RULE_FP, frame);
+    case unwind::Cfa::kPlt:
+      rule = with_offsets(TM_RULE_SP, frame);
+      if ((address.value & 15) >= frame.extra) rule.cfa_offset += 8;
+      return rule;
+    case unwind::Cfa::kDerefSp:
+    case unwind::Cfa::kDerefFp:
       break;
   }
-  return kind_only(TM_RULE_NONE);
+  rule =
+      with_offsets(frame.cfa == unwind::Cfa::kDerefSp ? TM_RULE_DEREF_SP : TM_RULE_DEREF_FP, frame);
+  rule.cfa_added = static_cast<uint8_t>(frame.extra * 8);
+  return rule;
 }
 
 }  // namespace
 
+// Compiled now: once the target is traced, its first stacks wait for the rules.
 std::shared_ptr<UnwindRules::Binary> UnwindRules::binary_of(model::Pid pid,
                                                             const model::Mapping& mapping) {
+  if (mapping.path == elf::kVdsoPath) return vdso();
+  if (mapping.file.inode == 0) return nullptr;
   const auto known = binaries_.find(mapping.file);
   if (known != binaries_.end()) return known->second;
   auto file = open_mapped_file(mapped_file(pid, mapping));
   auto image = file ? elf::Image::open(std::move(*file), mapping.path)
                     : Result<elf::Image>(std::unexpected(file.error()));
-  auto frames = image ? elf::CallFrames::open(*image)
-                      : Result<elf::CallFrames>(std::unexpected(image.error()));
+  auto frames = image ? unwind::FrameTable::compile(*image)
+                      : Result<unwind::FrameTable>(std::unexpected(image.error()));
   // Not remembered: another process may let us read the same file.
   if (!frames) return nullptr;
   auto binary = std::make_shared<Binary>(std::move(*image), std::move(*frames), mapping.path);
   binaries_.emplace(mapping.file, binary);
   return binary;
+}
+
+std::shared_ptr<UnwindRules::Binary> UnwindRules::vdso() {
+  if (!vdso_) {
+    auto image = elf::open_vdso();
+    auto frames = image ? unwind::FrameTable::compile(*image)
+                        : Result<unwind::FrameTable>(std::unexpected(image.error()));
+    vdso_ = frames ? std::make_shared<Binary>(*std::move(image), *std::move(frames),
+                                              std::string(elf::kVdsoPath))
+                   : nullptr;
+  }
+  return *vdso_;
 }
 
 std::vector<UnwindRules::Range> UnwindRules::learn(model::Generation owner,
@@ -76,8 +127,7 @@ std::vector<UnwindRules::Range> UnwindRules::learn(model::Generation owner,
         regions[end] = {old.end, old.file_offset_bytes + (end - old_start), old.file, old.binary};
       }
     }
-    regions[start] = {end, mapping.file_offset_bytes, mapping.file,
-                      mapping.file.inode != 0 ? binary_of(image.pid, mapping) : nullptr};
+    regions[start] = {end, mapping.file_offset_bytes, mapping.file, binary_of(image.pid, mapping)};
   }
   return replaced;
 }
@@ -108,6 +158,15 @@ std::optional<UnwindRules::Place> UnwindRules::place_of(model::Generation owner,
   return Place{binary.image, *address, region.file, binary.path};
 }
 
+std::optional<TableFacts> UnwindRules::table_at(model::Generation owner,
+                                                model::Address address) const {
+  const auto* place = region_at(owner, {address.value + 1});
+  if (place == nullptr || !place->second.binary) return std::nullopt;
+  const unwind::FrameTable& table = place->second.binary->frames;
+  if (table.rows() == 0) return std::nullopt;
+  return TableFacts{table.rows(), table.size_bytes(), table.counts().unsupported_rows};
+}
+
 tm_rule UnwindRules::rule_for(model::Generation owner, model::Address return_address) const {
   const auto* place = region_at(owner, return_address);
   if (place == nullptr) return kind_only(TM_RULE_NONE);
@@ -117,8 +176,16 @@ tm_rule UnwindRules::rule_for(model::Generation owner, model::Address return_add
   const elf::FileOffset call{return_address.value - 1 - start + region.file_offset_bytes};
   const auto address = region.binary->image.to_vaddr(call);
   if (!address) return kind_only(TM_RULE_CHAIN);
-  const auto rule = region.binary->frames.rule_at(elf::Vaddr{address->value + 1});
-  return rule ? to_rule(*rule) : to_rule(rule.error());
+  const unwind::FrameTable& table = region.binary->frames;
+  const unwind::FrameRule frame = table.rule_at(*address);
+  if (frame.cfa != unwind::Cfa::kNoData) return to_rule(frame, *address);
+  const elf::Image& image = region.binary->image;
+  const elf::Vaddr returned_to{address->value + 1};
+  if (elf::is_signal_return(image, returned_to)) return kind_only(TM_RULE_SIGNAL);
+  // The first function of a stack that was made, as makecontext() does: nobody called it.
+  const bool begins_here = table.rule_at(returned_to).cfa != unwind::Cfa::kNoData;
+  return kind_only(begins_here && !elf::may_follow_call(image, returned_to) ? TM_RULE_BOTTOM
+                                                                            : TM_RULE_CHAIN);
 }
 
 }  // namespace tidemark::sources

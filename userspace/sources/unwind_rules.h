@@ -14,9 +14,10 @@
 #include <vector>
 
 #include "bpf/abi/heap.h"
-#include "elf/call_frames.h"
 #include "elf/image.h"
 #include "model/process.h"
+#include "sources/code_tables.h"
+#include "unwind/frame_table.h"
 
 namespace tidemark::sources {
 
@@ -35,6 +36,10 @@ class UnwindRules {
   [[nodiscard]] bool knows(model::Generation owner, model::Address return_address) const;
   [[nodiscard]] tm_rule rule_for(model::Generation owner, model::Address return_address) const;
 
+  // The table of the code at an address; none where the frame pointer has to serve.
+  [[nodiscard]] std::optional<TableFacts> table_at(model::Generation owner,
+                                                   model::Address address) const;
+
   // The binary that the call before a return address is in; none where it is in no file that can be
   // read. Valid until the next learn().
   struct Place {
@@ -49,7 +54,7 @@ class UnwindRules {
  private:
   struct Binary {
     elf::Image image;
-    elf::CallFrames frames;  // after the image, whose descriptor it reads
+    unwind::FrameTable frames;
     std::string path;
   };
   struct Region {
@@ -61,10 +66,12 @@ class UnwindRules {
   using Regions = std::map<uint64_t, Region>;  // by start; disjoint
 
   [[nodiscard]] std::shared_ptr<Binary> binary_of(model::Pid pid, const model::Mapping& mapping);
+  [[nodiscard]] std::shared_ptr<Binary> vdso();
   [[nodiscard]] const std::pair<const uint64_t, Region>* region_at(
       model::Generation owner, model::Address return_address) const;
 
   std::map<model::FileId, std::shared_ptr<Binary>> binaries_;
+  std::optional<std::shared_ptr<Binary>> vdso_;  // none: nobody has mapped it yet
   std::unordered_map<model::Generation, Regions> owners_;
 };
 

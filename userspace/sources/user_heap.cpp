@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <span>
@@ -17,11 +18,15 @@
 #include "bpfrt/ring_buffer.h"
 #include "bpfrt/skeleton.h"
 #include "kernel/rules.h"
+#include "model/sampling.h"
 #include "sources/counters.h"
 #include "sources/heap_attachments.h"
 #include "sources/heap_records.h"
+#include "sources/heap_windows.h"
 #include "sources/rule_service.h"
 #include "sources/shared.h"
+#include "sources/trap_price.h"
+#include "support/clock.h"
 #include "user_heap.skel.h"
 
 namespace tidemark::sources {
@@ -38,9 +43,11 @@ struct SkeletonTraits {
 };
 using HeapSkeleton = bpfrt::Skeleton<SkeletonTraits>;
 
+constexpr uint32_t kDeathBytes = 1 << 22;  // 65,000 deaths between two looks
+constexpr std::string_view kUsdtPrefix = "heap_usdt_";
 constexpr const char* kLifePrograms[] = {"life_exec", "life_exit", "life_fork"};
 
-class UserHeap final : public Source {
+class UserHeap final : public Source, private Throttle {
  public:
   UserHeap(HeapSkeleton skeleton, const kernel::HeapPlan& plan, const Settings& settings)
       : skeleton_(std::move(skeleton)), plan_(plan), settings_(settings) {}
@@ -62,27 +69,45 @@ class UserHeap final : public Source {
     rules_->forget(state.generation);
   }
   [[nodiscard]] Status forget(model::Generation generation) override;
-  void start_learning() override { skeleton_->bss->gate_state = TM_GATE_LEARNING; }
+  void start_learning() override { set_gate(TM_GATE_LEARNING); }
   [[nodiscard]] std::vector<int> event_fds() const override {
     std::vector<int> fds = rules_->event_fds();
     fds.push_back(news_ring_->event_fd());
+    if (deaths_) fds.push_back(deaths_->event_fd());
     return fds;
   }
   [[nodiscard]] Result<Served> serve() override;
   [[nodiscard]] std::vector<News> take_news() override { return std::exchange(news_, {}); }
-  void open_gate() override { skeleton_->bss->gate_state = TM_GATE_OPEN; }
+  void open_gate() override { set_gate(TM_GATE_OPEN); }
   void drain() override { skeleton_->bss->gate_state = TM_GATE_DRAINING; }
   void stop() override;
   [[nodiscard]] Result<std::vector<GenerationState>> generations() const override;
   [[nodiscard]] Result<Collected> collect(const Window& window) const override;
+  [[nodiscard]] Throttle* throttle() override { return settings_.throttled ? this : nullptr; }
 
  private:
+  [[nodiscard]] Result<model::Spending> spending() const override;
+  [[nodiscard]] double trap_ns() const override { return price_.entry_ns; }
+  void set_sampling_interval(uint32_t bytes) override;
+  void pause() override;
+  void resume() override;
+  void set_gate(uint32_t state);
+  [[nodiscard]] Status get_throttled();
+  [[nodiscard]] Result<model::Spending> spending_since_load() const;
   [[nodiscard]] bool is_counting() const { return skeleton_->bss->gate_state == TM_GATE_OPEN; }
+  [[nodiscard]] bool is_needed(std::string_view program) const;
+  // Weights and errors, where some blocks may stand for others.
+  [[nodiscard]] bool is_sampling() const {
+    return settings_.sampling_interval_bytes != 0 || settings_.throttled;
+  }
   void size_maps();
   [[nodiscard]] Status attach_life();
   [[nodiscard]] Status watch();
   [[nodiscard]] uint64_t resolve(uint64_t stack_id) const;
-  [[nodiscard]] Status read_sites(SiteTable& sites) const;
+  [[nodiscard]] Status read_sites(const std::optional<model::WindowFacts>& windows,
+                                  SiteTable& sites) const;
+  [[nodiscard]] std::optional<model::WindowFacts> window_facts(uint64_t now_ns) const;
+  void add_deaths(const model::WindowFacts& windows, SiteTable& sites) const;
   void add_raw_stacks(std::vector<model::Stack>& stacks) const;
   [[nodiscard]] Result<CounterValues> read_counters() const;
 
@@ -98,6 +123,15 @@ class UserHeap final : public Source {
   std::set<model::Generation> forgotten_;
   tm_count dropped_at_exec_{};
   std::vector<News> news_;
+  TrapPrice price_;
+  model::Spending spent_on_helper_;
+  HeapWindows windows_;
+  uint32_t gate_ = TM_GATE_CLOSED;  // what it is, or will be behind a pause
+  bool is_paused_ = false;
+  uint32_t longest_interval_bytes_ = 0;  // of windows
+  std::vector<std::pair<tm_site_key, tm_site>> totals_before_windows_;
+  std::optional<bpfrt::RingBuffer> deaths_;
+  UniqueFd run_times_;                          // while it is open, the kernel times programs
   std::optional<bpfrt::RingBuffer> news_ring_;  // last: its callback uses the rest
 };
 
@@ -110,6 +144,7 @@ void UserHeap::size_maps() {
   // A stack may be a call site in several processes, and of several allocators.
   bpf_map__set_max_entries(maps.sites, limits.max_stacks * 2);
   bpf_map__set_max_entries(maps.rules, limits.max_rules);
+  if (settings_.throttled) bpf_map__set_max_entries(maps.deaths, kDeathBytes);
   for (bpf_map* map : {maps.owners, maps.selected, maps.generations}) {
     bpf_map__set_max_entries(map, limits.max_targets);
   }
@@ -120,11 +155,23 @@ void UserHeap::size_maps() {
   }
 }
 
+// The verifier takes its time: what is not going to be attached is not loaded. Where sessions see
+// entry and return of a call, the program for the entry alone is for functions that an exception
+// may pass.
+bool UserHeap::is_needed(std::string_view program) const {
+  if (program.starts_with(kUsdtPrefix)) return !is_sampling();
+  if (program.ends_with(kSessionSuffix)) return plan_.sessions;
+  return !plan_.sessions || !is_for_allocations(program) || is_for_throwing(program);
+}
+
 Status UserHeap::load(Shared& shared) {
   const bool storage = plan_.thread_state == kernel::ThreadState::kTaskStorage;
   skeleton_->rodata->self_tgid = static_cast<uint32_t>(::getpid());
   skeleton_->rodata->have_task_storage = storage;
   skeleton_->rodata->have_attach_cookie = plan_.cookies == kernel::Cookies::kAttached;
+  skeleton_->rodata->have_sessions = plan_.sessions;
+  skeleton_->rodata->sampling = is_sampling();
+  skeleton_->bss->sampling_interval = settings_.sampling_interval_bytes;
   skeleton_->rodata->tell_children = settings_.watch.children;
   skeleton_->rodata->tell_execs = settings_.watch.execs;
   skeleton_->rodata->select_all = settings_.reach == Reach::kMachine;
@@ -135,9 +182,11 @@ Status UserHeap::load(Shared& shared) {
   size_maps();
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton_->obj) {
-    bpf_program__set_autoload(each, true);
+    const bool session = std::string_view(bpf_program__name(each)).ends_with(kSessionSuffix);
+    bpf_program__set_autoload(each, is_needed(bpf_program__name(each)));
     if (std::string_view(bpf_program__section_name(each)).ends_with("uprobe")) {
-      bpfrt::prepare_for(each, plan_.uprobes);
+      bpfrt::prepare_for(each, plan_.uprobes,
+                         session ? bpfrt::ProbeEnd::kBoth : bpfrt::ProbeEnd::kEntry);
     }
   }
   if (auto loaded = skeleton_.load(); !loaded) return loaded;
@@ -153,8 +202,11 @@ Status UserHeap::load(Shared& shared) {
   attachments_.emplace(
       *keeper_, skeleton_->obj,
       AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits, maps.usdt_arguments},
-      plan_, settings_.sites, settings_.reach);
+      plan_, settings_);
   if (auto watched = watch(); !watched) return watched;
+  if (settings_.throttled) {
+    if (auto throttled = get_throttled(); !throttled) return throttled;
+  }
   return attach_life();
 }
 
@@ -177,6 +229,9 @@ Status UserHeap::watch() {
 }
 
 Result<Served> UserHeap::serve() {
+  if (deaths_) {
+    if (auto consumed = deaths_->consume(); !consumed) return std::unexpected(consumed.error());
+  }
   if (auto consumed = news_ring_->consume(); !consumed) return std::unexpected(consumed.error());
   return rules_->serve();
 }
@@ -201,7 +256,7 @@ Status UserHeap::attach(const model::ProcessImage& target, model::Generation gen
         "another process",
         target.pid.value);
   }
-  return attachments_->attach(target, generation, is_counting());
+  return attachments_->attach(target, generation, is_counting() && !settings_.selects_later);
 }
 
 Status UserHeap::forget(model::Generation generation) {
@@ -211,7 +266,8 @@ Status UserHeap::forget(model::Generation generation) {
         if (key.owner != generation.value) return;
         gone.push_back(key);
         ++dropped_at_exec_.count;
-        dropped_at_exec_.bytes += block.size_bytes;
+        dropped_at_exec_.bytes += static_cast<uint64_t>(
+            std::llround(model::weigh_sample(block.size_bytes, block.interval_bytes).bytes));
       });
   if (!read) return read;
   for (const tm_block_key& key : gone) bpfrt::erase(skeleton_->maps.blocks, key);
@@ -219,6 +275,92 @@ Status UserHeap::forget(model::Generation generation) {
   attachments_->forget(generation);
   forgotten_.insert(generation);
   return {};
+}
+
+Status UserHeap::get_throttled() {
+  auto run_times = bpfrt::keep_run_times();
+  if (!run_times) return within("--budget", run_times.error());
+  run_times_ = std::move(*run_times);
+  const auto program = [this](const char* name) {
+    return bpf_object__find_program_by_name(skeleton_->obj, name);
+  };
+  auto deaths = bpfrt::RingBuffer::open(skeleton_->maps.deaths,
+                                        [this](const void* record, std::size_t size_bytes) {
+                                          tm_death death{};
+                                          if (size_bytes < sizeof(death)) return;
+                                          std::memcpy(&death, record, sizeof(death));
+                                          windows_.note(death);
+                                        });
+  if (!deaths) return std::unexpected(deaths.error());
+  deaths_ = std::move(*deaths);
+  price_ =
+      measure_trap_price(*keeper_, plan_.uprobes, program("heap_free"), program("heap_return"));
+  const auto before = spending_since_load();
+  if (!before) return std::unexpected(before.error());
+  spent_on_helper_ = *before;
+  return {};
+}
+
+Result<model::Spending> UserHeap::spending() const {
+  auto spending = spending_since_load();
+  if (!spending) return spending;
+  spending->traps_ns -= spent_on_helper_.traps_ns;
+  spending->programs_ns -= spent_on_helper_.programs_ns;
+  spending->calls -= spent_on_helper_.calls;
+  return spending;
+}
+
+// A program's run is a trap. Those of a session are either, as often as the other or the entry more
+// often: taken as entries.
+Result<model::Spending> UserHeap::spending_since_load() const {
+  model::Spending spending;
+  bpf_program* each = nullptr;
+  bpf_object__for_each_program(each, skeleton_->obj) {
+    const std::string_view section = bpf_program__section_name(each);
+    if (!bpf_program__autoload(each) || !section.ends_with("uprobe")) continue;
+    const auto use = bpfrt::program_use(each);
+    if (!use) return std::unexpected(use.error());
+    const bool at_return = std::string_view(bpf_program__name(each)) == "heap_return";
+    spending.programs_ns += use->run_ns;
+    const double trap_ns = at_return ? price_.return_ns : price_.entry_ns;
+    spending.traps_ns += static_cast<uint64_t>(trap_ns * static_cast<double>(use->runs));
+    if (!at_return) spending.calls += use->runs;
+  }
+  return spending;
+}
+
+// In a pause what was under way comes to its end, and nothing else.
+void UserHeap::set_gate(uint32_t state) {
+  gate_ = state;
+  if (!is_paused_) skeleton_->bss->gate_state = state;
+}
+
+// Calls under way come to their end while the entries are taken out.
+void UserHeap::pause() {
+  is_paused_ = true;
+  skeleton_->bss->gate_state = TM_GATE_DRAINING;
+  const bool first = !windows_.have_begun();
+  windows_.pause(monotonic_now().ns);
+  skeleton_->bss->tells_deaths = 1;
+  attachments_->pause();
+  if (!first) return;
+  // What can't be read now is missing in the sums of what was allocated, and no more.
+  (void)bpfrt::for_each_entry<tm_site_key, tm_site>(
+      skeleton_->maps.sites, [this](const tm_site_key& key, const tm_site& totals) {
+        totals_before_windows_.emplace_back(key, totals);
+      });
+}
+
+void UserHeap::set_sampling_interval(uint32_t bytes) {
+  skeleton_->bss->sampling_interval = bytes;
+  if (windows_.have_begun()) longest_interval_bytes_ = std::max(longest_interval_bytes_, bytes);
+}
+
+void UserHeap::resume() {
+  attachments_->resume();
+  is_paused_ = false;
+  set_gate(gate_);
+  windows_.resume(monotonic_now().ns);
 }
 
 void UserHeap::stop() {
@@ -272,9 +414,11 @@ Result<CounterValues> UserHeap::read_counters() const {
   }
   values[TM_COUNTER_dropped_at_exec] = dropped_at_exec_;
   values[TM_COUNTER_replaced_code].count = rules_->replaced_code();
+  values[TM_COUNTER_deaths_untold].count += windows_.forgotten();
   values[TM_COUNTER_late_probes].count = attachments_->late_probes();
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton_->obj) {
+    if (!bpf_program__autoload(each)) continue;
     const auto misses = bpfrt::program_misses(each);
     if (!misses) return std::unexpected(misses.error());
     values[TM_COUNTER_probe_misses].count += *misses;
@@ -287,7 +431,8 @@ uint64_t UserHeap::resolve(uint64_t stack_id) const {
 }
 
 // A generation that is gone holds nothing: all of it counts as freed.
-Status UserHeap::read_sites(SiteTable& sites) const {
+Status UserHeap::read_sites(const std::optional<model::WindowFacts>& windows,
+                            SiteTable& sites) const {
   const auto read = bpfrt::for_each_entry<tm_site_key, tm_site>(
       skeleton_->maps.sites, [&](tm_site_key key, tm_site totals) {
         if (forgotten_.contains(model::Generation{key.owner})) {
@@ -302,7 +447,37 @@ Status UserHeap::read_sites(SiteTable& sites) const {
       skeleton_->maps.blocks, [&](const tm_block_key& key, tm_block block) {
         block.site.stack_id = resolve(block.site.stack_id);
         sites.add_block(key, block);
+        if (!windows) return;
+        // Blocks of before are told by what is left of them.
+        if (block.birth_ns < windows->began_ns) {
+          sites.add_earlier(block.site, block);
+        } else if (const auto history = history_of(block, windows->windows)) {
+          sites.add_live_history(block.site, key.address, block, *history);
+        }
       });
+}
+
+std::optional<model::WindowFacts> UserHeap::window_facts(uint64_t now_ns) const {
+  if (!windows_.have_begun()) return std::nullopt;
+  model::WindowFacts facts;
+  facts.began_ns = windows_.began_ns();
+  facts.windows = windows_.windows(now_ns);
+  facts.sampling_interval_bytes = longest_interval_bytes_;
+  return facts;
+}
+
+// What is in no table any more.
+void UserHeap::add_deaths(const model::WindowFacts& windows, SiteTable& sites) const {
+  const auto resolved = [this](tm_site_key key) {
+    key.stack_id = resolve(key.stack_id);
+    return key;
+  };
+  for (const auto& [key, totals] : totals_before_windows_)
+    sites.add_earlier_total(resolved(key), totals);
+  for (const tm_death& death : windows_.deaths()) {
+    if (const auto history = history_of(death, windows.windows))
+      sites.add_history(resolved(death.site), *history);
+  }
 }
 
 void UserHeap::add_raw_stacks(std::vector<model::Stack>& stacks) const {
@@ -313,10 +488,22 @@ void UserHeap::add_raw_stacks(std::vector<model::Stack>& stacks) const {
   }
 }
 
+// Between windows no free is seen: what is known of a block by then is in the estimates.
+void expect_missed_frees(std::vector<model::Counter>& counters) {
+  const auto missed = std::ranges::find(counters, "missed_frees", &model::Counter::name);
+  if (missed == counters.end()) return;
+  missed->kind = model::CounterKind::kNote;
+  missed->meaning =
+      "blocks whose address was allocated again after a free between windows; taken off";
+}
+
 Result<Collected> UserHeap::collect(const Window& window) const {
   Collected collected;
-  SiteTable sites(window);
-  if (auto read = read_sites(sites); !read) return std::unexpected(read.error());
+  SiteTable sites(window, is_sampling() ? SiteTable::Counts::kWeighted : SiteTable::Counts::kWhole,
+                  windows_.began_ns());
+  collected.windows = window_facts(window.taken_ns);
+  if (auto read = read_sites(collected.windows, sites); !read) return std::unexpected(read.error());
+  if (collected.windows) add_deaths(*collected.windows, sites);
   const auto read_stacks = bpfrt::for_each_entry<uint64_t, tm_stack>(
       skeleton_->maps.stacks, [&](uint64_t id, const tm_stack& stack) {
         collected.stacks.push_back(to_stack(model::StackId{id}, stack));
@@ -327,6 +514,12 @@ Result<Collected> UserHeap::collect(const Window& window) const {
   if (!counters) return std::unexpected(counters.error());
   collected.call_sites = sites.take();
   collected.counters = describe_counters(*counters);
+  if (windows_.have_begun()) expect_missed_frees(collected.counters);
+  // A free whose block is not known may be of one that was not sampled.
+  if (is_sampling()) {
+    std::erase_if(collected.counters,
+                  [](const model::Counter& row) { return row.name == "unmatched_frees"; });
+  }
   collected.coverage = life_coverage_;
   std::ranges::copy(attachments_->coverage(), std::back_inserter(collected.coverage));
   collected.uses = attachments_->read_uses();
@@ -337,12 +530,17 @@ Result<Collected> UserHeap::collect(const Window& window) const {
 
 Result<std::unique_ptr<Source>> open_user_heap(const kernel::Facts& facts, const Settings& settings,
                                                Shared& shared) {
-  const auto plan = kernel::plan_heap(facts);
+  auto plan = kernel::plan_heap(facts);
   if (!plan) return std::unexpected(plan.error());
+  // Where every call's return is wanted, two programs are cheaper than one that asks which it is.
+  const bool may_sample = settings.sampling_interval_bytes != 0 || settings.throttled;
+  if (settings.sessions == SessionChoice::kNever || !may_sample) plan->sessions = false;
   bpfrt::silence_libbpf();
   auto skeleton = HeapSkeleton::open();
   if (!skeleton) return std::unexpected(skeleton.error());
-  auto heap = std::make_unique<UserHeap>(std::move(*skeleton), *plan, settings);
+  Settings chosen = settings;
+  if (chosen.sites == SiteChoice::kCheapest) chosen.sites = cheapest_sites(facts);
+  auto heap = std::make_unique<UserHeap>(std::move(*skeleton), *plan, chosen);
   if (auto loaded = heap->load(shared); !loaded) return std::unexpected(loaded.error());
   return heap;
 }

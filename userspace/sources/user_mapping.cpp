@@ -90,7 +90,7 @@ class NoMappings final : public MappingSource {
   std::string reason_;
 };
 
-class UserMapping final : public MappingSource {
+class UserMapping final : public MappingSource, private Extra {
  public:
   UserMapping(MappingSkeleton skeleton, const kernel::MappingPlan& plan,
               const std::shared_ptr<UnwindRules>& unwind)
@@ -108,8 +108,11 @@ class UserMapping final : public MappingSource {
   void drain() override { skeleton_->bss->gate_state = TM_GATE_DRAINING; }
   void stop() override;
   [[nodiscard]] Result<Collected> collect(const Window& window) const override;
+  [[nodiscard]] Extra* extra() override { return left_out_ ? nullptr : this; }
 
  private:
+  [[nodiscard]] Result<uint64_t> spent_ns(double trap_ns) const override;
+  void leave_out(std::string reason) override;
   [[nodiscard]] Status hear();
   [[nodiscard]] std::span<const char* const> programs_of(const Hook& hook) const {
     return std::span(hook.programs).first(copies_);
@@ -123,7 +126,12 @@ class UserMapping final : public MappingSource {
   std::vector<bpfrt::Link> links_;
   std::size_t copies_;
   bool stopped_ = false;
+  std::optional<std::string> left_out_;  // why
 };
+
+// A system call takes a longer way while it has a tracepoint on, and on it meets the program: here
+// 0.31 us for both ends, where a probe costs 0.7 us.
+constexpr double kPartOfTrap = 0.2;
 
 Status UserMapping::load() {
   for (const Hook& hook : kHooks) {
@@ -196,6 +204,23 @@ void UserMapping::stop() {
   stopped_ = true;
 }
 
+Result<uint64_t> UserMapping::spent_ns(double trap_ns) const {
+  double runs = 0;
+  for (const Hook& hook : kHooks) {
+    for (const char* name : programs_of(hook)) {
+      const auto use = bpfrt::program_use(bpf_object__find_program_by_name(skeleton_->obj, name));
+      if (!use) return std::unexpected(use.error());
+      runs += static_cast<double>(use->runs);
+    }
+  }
+  return static_cast<uint64_t>(runs * kPartOfTrap * trap_ns);
+}
+
+void UserMapping::leave_out(std::string reason) {
+  stop();
+  left_out_ = std::move(reason);
+}
+
 Result<uint64_t> UserMapping::lost_records() const {
   uint64_t sum = 0;
   for (const uint32_t counter : {TM_COUNTER_mapping_records_lost, TM_COUNTER_mapping_calls_missed,
@@ -227,6 +252,11 @@ Result<CounterValues> UserMapping::read_counters() const {
 
 Result<Collected> UserMapping::collect(const Window& window) const {
   Collected collected;
+  if (left_out_) {
+    for (const Hook& hook : kHooks)
+      collected.coverage.push_back({hook.name, model::HookState::kOff, left_out_});
+    return collected;
+  }
   book_.collect(window, collected);
   const auto counters = read_counters();
   if (!counters) return std::unexpected(counters.error());

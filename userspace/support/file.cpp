@@ -14,16 +14,6 @@
 namespace tidemark {
 namespace {
 
-Status write_all(int fd, std::string_view content, const std::string& path) {
-  while (!content.empty()) {
-    const ssize_t written = ::write(fd, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail_errno(errno, "cannot write {}", path);
-    content.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 std::string directory_of(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();
   return parent.empty() ? "." : parent;
@@ -88,6 +78,16 @@ Status replace(const std::string& path, OldContent old, std::string_view content
 }
 
 }  // namespace
+
+Status write_all(int fd, std::string_view content, const std::string& name) {
+  while (!content.empty()) {
+    const ssize_t written = ::write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail_errno(errno, "cannot write {}", name);
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
+}
 
 Result<std::string> read_file(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -13,6 +13,9 @@ namespace tidemark {
 
 [[nodiscard]] Result<std::string> read_file(const std::string& path);
 
+// `name` is for the message only.
+[[nodiscard]] Status write_all(int fd, std::string_view content, const std::string& name);
+
 // A file that appears under its name only when it is whole. The directory is tried at once, so that
 // an unwritable place is known before a long trace and not after it.
 class ReplacedFile {

@@ -20,6 +20,15 @@ template <typename T>
   return value;
 }
 
+// "2.5": the same for one with a point.
+[[nodiscard]] inline std::optional<double> parse_decimal(std::string_view text) {
+  double value{};
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  if (error != std::errc{} || rest != end) return std::nullopt;
+  return value;
+}
+
 // "12 kB", as in /proc: the number of bytes.
 [[nodiscard]] std::optional<uint64_t> parse_kibibytes(std::string_view text);
 

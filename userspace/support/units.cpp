@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/units.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -61,6 +62,14 @@ std::string format_bytes(uint64_t bytes) {
     ++unit;
   }
   return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+uint64_t to_whole(double value) {
+  return static_cast<uint64_t>(std::llround(std::max(value, 0.0)));
+}
+
+std::string format_rate(double bytes_per_s) {
+  return format_bytes(static_cast<uint64_t>(std::max(0.0, bytes_per_s))) + "/s";
 }
 
 std::string format_bytes_change(int64_t bytes) {

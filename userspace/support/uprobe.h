@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The part of the kernel's interface to uprobes that the headers of Debian 12 (Linux 6.1) lack:
-// include/uapi/linux/bpf.h since 89ae89f53d20 "bpf: Add multi uprobe link", Linux 6.6.
+// include/uapi/linux/bpf.h since 89ae89f53d20 "bpf: Add multi uprobe link", Linux 6.6, and
+// d920179b3d48 "bpf: Add support for uprobe multi session attach", Linux 6.13.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,9 @@ namespace tidemark {
 // one perf event each.
 enum class UprobeMethod { kMulti, kPerf };
 
-inline constexpr uint32_t kAttachUprobeMulti = 48;  // BPF_TRACE_UPROBE_MULTI
-inline constexpr uint32_t kUprobeMultiReturn = 1;   // BPF_F_UPROBE_MULTI_RETURN
+inline constexpr uint32_t kAttachUprobeMulti = 48;    // BPF_TRACE_UPROBE_MULTI
+inline constexpr uint32_t kAttachUprobeSession = 57;  // BPF_TRACE_UPROBE_SESSION
+inline constexpr uint32_t kUprobeMultiReturn = 1;     // BPF_F_UPROBE_MULTI_RETURN
 
 // union bpf_attr, the link_create part with uprobe_multi.
 struct UprobeMultiAttr {

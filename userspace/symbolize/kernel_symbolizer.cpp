@@ -53,12 +53,29 @@ bool is_inner(const model::Frame& frame) {
 
 }  // namespace
 
-KernelSymbolizer::KernelSymbolizer(KernelSymbols symbols) {
+KernelSymbolizer::KernelSymbolizer(KernelSymbols symbols, std::optional<KernelLines> lines)
+    : lines_(std::move(lines)) {
   tables_.push_back(std::move(symbols));
 }
 
 void KernelSymbolizer::learn(KernelSymbols symbols) {
   tables_.push_back(std::move(symbols));
+  if (lines_) lines_->forget_modules();
+  // A module may come where one was that had no lines.
+  std::erase_if(known_lines_, [](const auto& known) { return !known.second; });
+}
+
+std::optional<std::string> KernelSymbolizer::why_no_lines() {
+  if (!lines_) return "nobody asked for them";
+  const auto there = lines_->kernel();
+  return there ? std::nullopt : std::optional(there.error().text);
+}
+
+const std::optional<elf::SourceLine>& KernelSymbolizer::line_of(const KernelFunction& function,
+                                                                model::Address call) {
+  const auto [known, is_new] = known_lines_.try_emplace(call.value);
+  if (is_new && lines_) known->second = lines_->at(function.module, call);
+  return known->second;
 }
 
 std::vector<model::Frame> KernelSymbolizer::frames(
@@ -82,6 +99,10 @@ std::vector<model::Frame> KernelSymbolizer::frames(
           nearest->module.empty() ? "[kernel]" : "[" + std::string(nearest->module) + "]";
       frame.function = std::string(nearest->name);
       frame.function_offset = nearest->offset;
+      if (const auto& source = line_of(*nearest, call)) {
+        frame.file = source->file;
+        frame.line = source->line;
+      }
     }
     frames.push_back(std::move(frame));
   }
@@ -89,7 +110,13 @@ std::vector<model::Frame> KernelSymbolizer::frames(
 }
 
 std::vector<model::Frame> from_caller(std::vector<model::Frame> frames) {
-  const auto caller = std::ranges::find_if_not(frames, is_inner);
+  // What is further in than this is the hook's own, whatever it is called: programs lie among the
+  // modules, and those that are younger than the list of symbols are taken for one.
+  const auto entered = std::ranges::find_if(frames, [](const model::Frame& frame) {
+    return frame.function && frame.function->starts_with("bpf_trace_run");
+  });
+  const auto first = entered == frames.end() ? frames.begin() : entered;
+  const auto caller = std::find_if_not(first, frames.end(), is_inner);
   if (caller != frames.end()) frames.erase(frames.begin(), caller);
   return frames;
 }

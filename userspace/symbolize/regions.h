@@ -14,7 +14,7 @@
 
 namespace tidemark::symbolize {
 
-struct Module;  // an opened file, see process_symbolizer.h
+class Module;  // an opened file
 
 struct Region {
   model::Address start;

@@ -15,6 +15,7 @@ namespace {
 
 // Documentation/admin-guide/mm/pagemap.rst
 constexpr uint64_t kPresent = uint64_t{1} << 63;
+constexpr uint64_t kSwapped = uint64_t{1} << 62;
 constexpr uint64_t kFileOrShared = uint64_t{1} << 61;
 constexpr std::size_t kEntriesAtOnce = 65536;
 
@@ -57,6 +58,24 @@ std::optional<model::Resident> read_resident(model::Pid pid,
     if (!add_range(fd.get(), range, page_bytes, entries, sum)) return std::nullopt;
   }
   return sum;
+}
+
+std::optional<std::vector<bool>> read_kept(model::Pid pid,
+                                           std::span<const model::Address> addresses) {
+  const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const UniqueFd fd(
+      ::open(fmt::format("/proc/{}/pagemap", pid.value).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return std::nullopt;
+  std::vector<bool> kept;
+  kept.reserve(addresses.size());
+  for (const model::Address address : addresses) {
+    uint64_t entry = 0;
+    const ssize_t got = ::pread(fd.get(), &entry, sizeof(entry),
+                                static_cast<off_t>(address.value / page_bytes * sizeof(entry)));
+    if (got < 0) return std::nullopt;
+    kept.push_back(got == sizeof(entry) && (entry & (kPresent | kSwapped)) != 0);
+  }
+  return kept;
 }
 
 }  // namespace tidemark::system

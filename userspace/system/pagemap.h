@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "model/ids.h"
 #include "model/snapshot.h"
@@ -19,5 +20,10 @@ void add_pages(model::Resident& sum, std::span<const uint64_t> entries, uint64_t
 // None where the process is gone or cannot be read.
 [[nodiscard]] std::optional<model::Resident> read_resident(
     model::Pid pid, std::span<const model::AddressRange> ranges);
+
+// Of each of these addresses: is its page in memory, or swapped out? None where the process is gone
+// or cannot be read. A system call each, some microseconds.
+[[nodiscard]] std::optional<std::vector<bool>> read_kept(model::Pid pid,
+                                                         std::span<const model::Address> addresses);
 
 }  // namespace tidemark::system

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "system/process.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <ctime>
 #include <filesystem>
 
 #include "support/file.h"
@@ -52,6 +54,7 @@ std::optional<model::Mapping> parse_mapping(std::string_view line) {
   mapping.file_offset_bytes = *offset;
   mapping.file = {device->first, device->second, *inode};
   mapping.executable = permissions[2] == 'x';
+  mapping.writable = permissions[0] == 'r' && permissions[1] == 'w';
   const auto path_start = line.find_first_not_of(' ');
   std::string_view path = path_start == std::string_view::npos ? "" : line.substr(path_start);
   if (path.ends_with(kDeleted)) {
@@ -70,6 +73,27 @@ std::vector<model::Mapping> parse_maps(std::string_view text) {
   return mappings;
 }
 
+namespace {
+
+// Of "real effective saved file-system".
+std::optional<uint32_t> second_number(std::string_view words) {
+  skip_words(words, 1);
+  return parse_number<uint32_t>(next_word(words));
+}
+
+// Of one number for each namespace, the innermost last.
+std::optional<model::Pid> last_pid(std::string_view words) {
+  std::optional<model::Pid> pid;
+  while (!words.empty()) {
+    const auto number = parse_number<int32_t>(next_word(words));
+    if (!number) break;
+    pid = model::Pid{*number};
+  }
+  return pid;
+}
+
+}  // namespace
+
 ProcessStatus parse_status(std::string_view text) {
   ProcessStatus status;
   for_each_line(text, [&](std::string_view line) {
@@ -83,6 +107,8 @@ ProcessStatus parse_status(std::string_view text) {
     if (key == "Threads") status.threads = parse_number<uint32_t>(value).value_or(0);
     if (key == "Seccomp") status.under_seccomp = value != "0";
     if (key == "VmSize") status.has_memory = true;
+    if (key == "Uid") status.user = second_number(value);
+    if (key == "NSpid") status.inner_pid = last_pid(value);
     if (key == "RssAnon") status.rss_anon_bytes = parse_kibibytes(value);
   });
   return status;
@@ -126,6 +152,8 @@ Result<model::ProcessImage> read_process(model::Pid pid) {
   image.pid = pid;
   image.comm = status.name;
   image.exe = read_exe(pid);
+  image.inner_pid = status.inner_pid;
+  image.user = status.user;
   image.mappings = parse_maps(*maps);
   return image;
 }
@@ -140,10 +168,96 @@ bool is_under_seccomp(model::Pid pid) {
   });
 }
 
+std::optional<model::ResidentSizes> parse_resident_sizes(std::string_view status) {
+  model::ResidentSizes sizes;
+  bool has_memory = false;
+  for_each_line(status, [&](std::string_view line) {
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos) return;
+    const std::string_view key = line.substr(0, colon);
+    uint64_t* const into = key == "RssAnon"    ? &sizes.anonymous_bytes
+                           : key == "RssFile"  ? &sizes.file_bytes
+                           : key == "RssShmem" ? &sizes.shared_bytes
+                           : key == "VmSwap"   ? &sizes.swap_bytes
+                                               : nullptr;
+    if (into == nullptr) return;
+    *into = parse_kibibytes(trim(line.substr(colon + 1))).value_or(0);
+    has_memory = true;
+  });
+  if (!has_memory) return std::nullopt;
+  return sizes;
+}
+
+std::optional<std::string_view> stat_behind_name(std::string_view stat) {
+  const auto close = stat.rfind(')');
+  if (close == std::string_view::npos) return std::nullopt;
+  return stat.substr(close + 1);
+}
+
+std::optional<model::PageFaults> parse_page_faults(std::string_view stat) {
+  auto rest = stat_behind_name(stat);
+  if (!rest) return std::nullopt;
+  skip_words(*rest, 7);  // state, ppid, pgrp, session, tty_nr, tpgid, flags
+  const auto minor = parse_number<uint64_t>(next_word(*rest));
+  skip_words(*rest, 1);  // of its children that were waited for
+  const auto major = parse_number<uint64_t>(next_word(*rest));
+  if (!minor || !major) return std::nullopt;
+  return model::PageFaults{*minor, *major};
+}
+
+std::optional<model::ResidentSizes> read_resident_sizes(model::Pid pid) {
+  const auto text = read_file(proc_path(pid, "status"));
+  return text ? parse_resident_sizes(*text) : std::nullopt;
+}
+
+std::optional<model::PageFaults> read_page_faults(model::Pid pid) {
+  const auto text = read_file(proc_path(pid, "stat"));
+  return text ? parse_page_faults(*text) : std::nullopt;
+}
+
+// Fewer pages than a CPU or a thread holds back.
+bool resident_sizes_are_exact() {
+  constexpr std::size_t kPages = 8;
+  const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const model::Pid self{::getpid()};
+  void* const memory = ::mmap(nullptr, kPages * page_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  // Once for what reading takes itself.
+  (void)read_resident_sizes(self);
+  const auto before = read_resident_sizes(self);
+  auto* const bytes = static_cast<volatile char*>(memory);
+  for (std::size_t page = 0; page < kPages; ++page) bytes[page * page_bytes] = 1;
+  const auto after = read_resident_sizes(self);
+  ::munmap(memory, kPages * page_bytes);
+  return before && after && after->anonymous_bytes == before->anonymous_bytes + kPages * page_bytes;
+}
+
 std::optional<uint64_t> read_rss_anon_bytes(model::Pid pid) {
   const auto text = read_file(proc_path(pid, "status"));
   if (!text) return std::nullopt;
   return parse_status(*text).rss_anon_bytes;
+}
+
+// utime is the twelfth; clock ticks are hundredths.
+std::optional<uint64_t> read_user_cpu_ns(model::Pid pid) {
+  constexpr uint64_t kTickNs = 10'000'000;
+  const auto stat = read_file(proc_path(pid, "stat"));
+  if (!stat) return std::nullopt;
+  auto rest = stat_behind_name(*stat);
+  if (!rest) return std::nullopt;
+  skip_words(*rest, 11);
+  const auto ticks = parse_number<uint64_t>(next_word(*rest));
+  if (!ticks) return std::nullopt;
+  return *ticks * kTickNs;
+}
+
+std::optional<uint64_t> read_cpu_ns(model::Pid pid) {
+  clockid_t clock{};
+  timespec used{};
+  if (::clock_getcpuclockid(pid.value, &clock) != 0 || ::clock_gettime(clock, &used) != 0)
+    return std::nullopt;
+  return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
 }
 
 }  // namespace tidemark::system

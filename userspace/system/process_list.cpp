@@ -6,6 +6,7 @@
 
 #include "support/file.h"
 #include "support/strings.h"
+#include "system/process.h"
 
 namespace tidemark::system {
 namespace {
@@ -14,15 +15,12 @@ constexpr uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD of include/linux/s
 
 }  // namespace
 
-// The name may hold blanks and parentheses: the last one ends it.
 std::optional<model::ProcessEntry> parse_stat(std::string_view text) {
+  const auto behind = stat_behind_name(text);
   const auto open = text.find('(');
-  const auto close = text.rfind(')');
-  if (open == std::string_view::npos || close == std::string_view::npos || close < open) {
-    return std::nullopt;
-  }
+  if (!behind || open >= text.size() - behind->size()) return std::nullopt;
   const auto pid = parse_number<int32_t>(trim(text.substr(0, open)));
-  std::string_view rest = text.substr(close + 1);
+  std::string_view rest = *behind;
   skip_words(rest, 1);  // state
   const auto parent = parse_number<int32_t>(next_word(rest));
   skip_words(rest, 4);  // pgrp, session, tty_nr, tpgid
@@ -31,7 +29,7 @@ std::optional<model::ProcessEntry> parse_stat(std::string_view text) {
   model::ProcessEntry entry;
   entry.pid = model::Pid{*pid};
   entry.parent = model::Pid{*parent};
-  entry.comm = text.substr(open + 1, close - open - 1);
+  entry.comm = text.substr(open + 1, text.size() - behind->size() - open - 2);
   entry.kernel_thread = (*flags & kKernelThread) != 0;
   return entry;
 }

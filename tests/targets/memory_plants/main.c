@@ -34,6 +34,9 @@ static const struct plant kPlants[] = {
     {"timerfds", plant_timerfds, "descriptors"},
     {"epolls", plant_epolls, "descriptors"},
     {"messages", plant_messages, "SysV messages of 1000 bytes"},
+    {"keys", plant_keys, "keys"},
+    {"sleepers", plant_sleepers, "children that sleep"},
+    {"tuns", plant_tuns, "tun devices"},
 };
 
 void plant_failed(const char* what) {

@@ -56,3 +56,6 @@ void plant_eventfds(long count, struct ledger* ledger);
 void plant_timerfds(long count, struct ledger* ledger);
 void plant_epolls(long count, struct ledger* ledger);
 void plant_messages(long count, struct ledger* ledger);
+void plant_keys(long count, struct ledger* ledger);
+void plant_sleepers(long count, struct ledger* ledger);
+void plant_tuns(long count, struct ledger* ledger);

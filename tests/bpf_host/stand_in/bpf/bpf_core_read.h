@@ -16,6 +16,8 @@
 // No type or field that differs between kernels is there.
 #define bpf_core_type_exists(type) 0
 #define bpf_core_field_exists(field) (sizeof(field) == 0)
+#define bpf_core_type_size(type) sizeof(type)
+#define BPF_CORE_READ_BITFIELD_PROBED(source, field) ((source)->field)
 #define bpf_core_field_offset(type, field) offsetof(type, field)
 #define bpf_core_enum_value(type, value) (value)
 #define bpf_core_enum_value_exists(type, value) 0

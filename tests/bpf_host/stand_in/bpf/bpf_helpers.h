@@ -29,6 +29,7 @@ extern "C" {
 struct task_struct;
 
 void* bpf_map_lookup_elem(void* map, const void* key);
+void* bpf_map_lookup_percpu_elem(void* map, const void* key, __u32 cpu);
 long bpf_map_update_elem(void* map, const void* key, const void* value, __u64 flags);
 long bpf_map_delete_elem(void* map, const void* key);
 void* bpf_task_storage_get(void* map, struct task_struct* task, void* value, __u64 flags);
@@ -44,6 +45,8 @@ long bpf_get_stack(void* context, void* into, __u32 size, __u64 flags);
 long bpf_tail_call(void* context, void* programs, __u32 index);
 __u64 bpf_ktime_get_ns(void);
 __u64 bpf_get_attach_cookie(void* context);
+__u64 bpf_get_func_ip(void* context);
+__u32 bpf_get_prandom_u32(void);
 __u64 bpf_get_current_pid_tgid(void);
 __u64 bpf_get_current_task(void);
 struct task_struct* bpf_get_current_task_btf(void);

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `trace --growth`: of all processes, who grows, how fast, and where; what only looks like growth
+// is told from it.
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "tidemark.h"
+
+namespace tidemark::test {
+namespace {
+
+constexpr long kKib = 1024;
+
+// The row of a process; null where there is none.
+Json process_of(const Json& report, pid_t pid) {
+  for (const Json& process : report.at("growth").at("processes")) {
+    if (process.at("pid") == pid) return process;
+  }
+  return nullptr;
+}
+
+// What the kernel calls it: 5.10 does so by the number of the descriptor that it was started by.
+std::string comm_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string comm;
+  std::getline(file, comm);
+  return comm;
+}
+
+struct Touched {
+  double touched_bytes = 0;
+  double kept_bytes = 0;
+  double variance = 0;  // of the kept bytes
+  long whole_stacks = 0;
+  long sites = 0;
+};
+
+// All call sites of a process that come through this function.
+Touched touched_in(const Json& report, pid_t pid, const std::string& function) {
+  Touched sum;
+  for (const Json& site : report.at("growth").at("call_sites")) {
+    if (site.at("pid") != pid || !names(site, function, 8)) continue;
+    REQUIRE_FALSE(site.at("kept_bytes").is_null());
+    sum.touched_bytes += site.at("touched_bytes").get<double>();
+    sum.kept_bytes += site.at("kept_bytes").get<double>();
+    sum.variance += std::pow(site.at("kept_bytes_error").get<double>() / 1.96, 2);
+    sum.whole_stacks += site.at("stack") == "whole" ? 1 : 0;
+    ++sum.sites;
+  }
+  return sum;
+}
+
+// Until the report's own figure may be off by: what the kernel says of a resident set.
+double slack_of(const Json& report) {
+  return report.at("growth").at("resident_error_bytes").get<double>();
+}
+
+bool is_steady(const Json& process) {
+  return !process.at("trend").is_null() && process.at("trend").at("steady") == true;
+}
+
+bool has_verdict_on(const Json& report, pid_t pid) {
+  for (const Json& verdict : report.at("verdicts")) {
+    const std::string what = verdict.at("what");
+    if (verdict.at("area") == "growth" && what.starts_with("pid " + std::to_string(pid) + " ("))
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("trace_growth_says_who_grows_and_where") {
+  if (cannot_trace()) return;
+  Target grower("grower", {"1024", "14"});
+  Trace trace({"--growth", "--quiet"});
+  trace.wait_until_tracing();
+  const Json ledger = grower.run();
+  const Outcome outcome = trace.finish();
+  CHECK(outcome.exit_code == 0);
+  const Json& report = outcome.report();
+  CHECK(report.at("schema") == "tidemark.trace/1");
+  CHECK(report.at("growth").at("alone") == true);
+  CHECK(report.at("call_sites").empty());
+  const double truth = ledger.at("totals").at("live_bytes");
+  const Json process = process_of(report, grower.pid());
+  REQUIRE_FALSE(process.is_null());
+  CHECK(process.at("comm") == comm_of(grower.pid()));
+  CHECK(process.at("growth_bytes").get<double>() ==
+        doctest::Approx(truth).epsilon(0.1).scale(slack_of(report)));
+  CHECK(process.at("touched_bytes").get<double>() == doctest::Approx(truth).epsilon(0.1));
+  CHECK(process.at("minor_faults").get<long>() > 0);
+  CHECK(is_steady(process));
+  CHECK(has_verdict_on(report, grower.pid()));
+  const Touched here = touched_in(report, grower.pid(), "grow_here");
+  CHECK(here.sites >= 1);
+  CHECK(here.whole_stacks == here.sites);
+  // Four standard errors: it holds 16,000 times of 16,001.
+  CHECK(std::abs(here.kept_bytes - truth) < 4 * std::sqrt(here.variance) + 0.1 * truth);
+}
+
+TEST_CASE("trace_growth_what_is_given_back_is_not_kept") {
+  if (cannot_trace()) return;
+  Target churner("grower", {"0", "6", "churn"});
+  Trace trace({"--growth", "--quiet"});
+  trace.wait_until_tracing();
+  churner.run();
+  const Outcome outcome = trace.finish();
+  const Json process = process_of(outcome.report(), churner.pid());
+  REQUIRE_FALSE(process.is_null());
+  const double touched = process.at("touched_bytes");
+  CHECK(touched > 100.0 * kKib * kKib);
+  CHECK(std::abs(process.at("growth_bytes").get<double>()) <
+        0.01 * touched + slack_of(outcome.report()));
+  CHECK_FALSE(is_steady(process));
+  CHECK_FALSE(has_verdict_on(outcome.report(), churner.pid()));
+  const Touched here = touched_in(outcome.report(), churner.pid(), "churn_here");
+  CHECK(here.sites >= 1);
+  CHECK(here.touched_bytes == doctest::Approx(touched).epsilon(0.5));
+  CHECK(here.kept_bytes < 0.05 * here.touched_bytes);
+}
+
+TEST_CASE("trace_growth_a_jump_is_not_steady") {
+  if (cannot_trace()) return;
+  Target jumper("grower", {"0", "7", "jump"});
+  Trace trace({"--growth", "--quiet", "--fail-on-suspect"});
+  trace.wait_until_tracing();
+  jumper.run();
+  const Outcome outcome = trace.finish();
+  const Json process = process_of(outcome.report(), jumper.pid());
+  REQUIRE_FALSE(process.is_null());
+  CHECK(process.at("growth_bytes").get<double>() ==
+        doctest::Approx(16.0 * kKib * kKib).epsilon(0.05).scale(slack_of(outcome.report())));
+  CHECK_FALSE(is_steady(process));
+  CHECK_FALSE(has_verdict_on(outcome.report(), jumper.pid()));
+}
+
+TEST_CASE("trace_growth_a_series_with_processes_that_came_and_went") {
+  if (cannot_trace()) return;
+  Trace trace({"--growth", "--quiet", "--every", "1s"});
+  trace.wait_until_tracing();
+  for (int i = 0; i < 5; ++i) {
+    Target passing("grower", {"4096", "0", "jump"});
+    passing.run();
+  }
+  Target stays("grower", {"1024", "3"});
+  stays.run();
+  const Outcome outcome = trace.finish();
+  REQUIRE(outcome.documents.size() >= 2);
+  const Json& report = outcome.report();
+  INFO("ended: ", report.at("growth").at("ended").dump());
+  long passed = 0;
+  for (const Json& ended : report.at("growth").at("ended")) {
+    if (ended.at("comm") != comm_of(stays.pid())) continue;
+    passed += ended.at("count").get<long>();
+    CHECK(ended.at("touched_bytes").get<double>() > 4 * 16.0 * kKib * kKib);
+  }
+  CHECK(passed == 5);
+  const Json process = process_of(report, stays.pid());
+  REQUIRE_FALSE(process.is_null());
+  CHECK(process.at("started_meanwhile") == true);
+  CHECK(process.at("growth_bytes").get<double>() > 2.0 * kKib * kKib);
+}
+
+TEST_CASE("trace_auto_traces_who_grows_and_nobody_else") {
+  if (cannot_trace()) return;
+  Target leaks("grower", {"2048", "18"});
+  Target churns("grower", {"0", "12", "churn"});
+  Target waits("idle");
+  Trace trace({"--auto", "--exact", "--quiet"});
+  trace.wait_until_tracing();
+  leaks.say("go");
+  churns.say("go");
+  leaks.expect("done");
+  const Outcome outcome = trace.finish();
+  CHECK(outcome.exit_code == 0);
+  const Json& report = outcome.report();
+  CHECK(report.at("growth").at("alone") == false);
+  bool is_target = false;
+  for (const Json& target : report.at("targets")) {
+    is_target |= target.at("pid") == leaks.pid();
+    CHECK(target.at("pid") != churns.pid());
+    CHECK(target.at("pid") != waits.pid());
+  }
+  CHECK(is_target);
+  // By the allocator's calls: it leaks in one place, and keeps all.
+  Sums sums;
+  for (const Json& site : report.at("call_sites")) {
+    if (site.at("pid") == leaks.pid() && names(site, "grow_here", 1)) sums = sums_of(site);
+  }
+  CHECK(sums.live_count > 0);
+  CHECK(sums.live_count == sums.total_count);
+  CHECK(sums.live_bytes == sums.live_count * (2048 * kKib / 20));
+  CHECK(count_of_losses(report) == 0);
+  const Json process = process_of(report, leaks.pid());
+  REQUIRE_FALSE(process.is_null());
+  CHECK(process.at("growth_bytes").get<double>() > 10.0 * kKib * kKib);
+}
+
+TEST_CASE("trace_auto_lets_go_of_who_has_stopped") {
+  if (cannot_trace()) return;
+  Target stops("grower", {"2048", "18"});
+  Trace trace({"--auto", "--exact", "--quiet"});
+  trace.wait_until_tracing();
+  stops.say("go");
+  stops.expect("done");
+  ::sleep(20);  // the last third of what it is judged by, and some looks
+  const Outcome outcome = trace.finish();
+  const Json& report = outcome.report();
+  const std::string name = "process " + std::to_string(stops.pid()) + " (" + comm_of(stops.pid());
+  bool is_let_go = false;
+  for (const Json& row : report.at("coverage")) {
+    const std::string hook = row.at("hook");
+    if (!hook.starts_with(name) || row.at("state") != "off") continue;
+    is_let_go |= row.at("reason").get<std::string>().find("let go") != std::string::npos;
+  }
+  INFO(report.at("coverage").dump());
+  CHECK(is_let_go);
+  Sums sums;
+  for (const Json& site : report.at("call_sites")) {
+    if (site.at("pid") == stops.pid() && names(site, "grow_here", 1)) sums = sums_of(site);
+  }
+  CHECK(sums.live_count > 0);
+  CHECK_FALSE(is_steady(process_of(report, stops.pid())));
+}
+
+}  // namespace tidemark::test

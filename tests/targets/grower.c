@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Answer: after `go`, grow_here() keeps so many KiB a second for so long, touching each page; the
+// other ways to use memory are no growth: churn_here() gives back what it has touched, and
+// jump_here() takes its part at once and no more.
+//
+//   grower KIB_PER_SECOND SECONDS [churn|jump]
+//
+// Says `done` at the end of its time, and the ledger of grow_here() in heap blocks.
+#include <sys/mman.h>
+#include <time.h>
+
+#include "target.h"
+
+#define TICKS_PER_SECOND 20
+#define CHURN_BYTES (4L << 20)
+#define JUMP_BYTES (16L << 20)
+
+static struct target_site grown = {"grow_here", 0, 0, 0, 0, 0};
+
+static TARGET_NOINLINE void grow_here(long bytes) {
+  char* block = malloc((size_t)bytes);
+  TARGET_USE(block);
+  if (block == NULL) _exit(71);
+  memset(block, 1, (size_t)bytes);
+  TARGET_USE(block);
+  target_born(&grown, bytes);
+}
+
+static TARGET_NOINLINE void churn_here(void) {
+  char* memory =
+      mmap(NULL, CHURN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) _exit(71);
+  memset(memory, 1, CHURN_BYTES);
+  TARGET_USE(memory);
+  munmap(memory, CHURN_BYTES);
+}
+
+static TARGET_NOINLINE void jump_here(void) {
+  char* block = malloc(JUMP_BYTES);
+  if (block == NULL) _exit(71);
+  memset(block, 1, JUMP_BYTES);
+  TARGET_USE(block);
+}
+
+int main(int argc, char** argv) {
+  const long bytes_per_tick = target_number(argc, argv, 1, 256) * 1024 / TICKS_PER_SECOND;
+  const long ticks = target_number(argc, argv, 2, 10) * TICKS_PER_SECOND;
+  const char* mode = argc > 3 ? argv[3] : "";
+  const struct timespec tick = {0, 1000000000L / TICKS_PER_SECOND};
+  target_say("ready");
+  target_await("go");
+  if (strcmp(mode, "jump") == 0) jump_here();
+  for (long i = 0; i < ticks; ++i) {
+    if (bytes_per_tick > 0) grow_here(bytes_per_tick);
+    if (strcmp(mode, "churn") == 0) churn_here();
+    nanosleep(&tick, NULL);
+  }
+  target_say("done");
+  target_say_ledger(&grown, 1);
+  target_await_quit();
+}
