@@ -23,6 +23,7 @@ struct FakeMachine {
   std::map<int, sources::GrowthRow> rows;
   std::set<int> erased;
   std::map<int, int> looks;
+  int code_read = 0;  // each costs 20 ms
   bool tells = true;
 };
 
@@ -57,9 +58,7 @@ class FakeSource final : public sources::ResidentGrowth {
 
 class Machine {
  public:
-  Machine()
-      : collector_(
-            std::make_unique<FakeSource>(fake), readers(), [](auto, const auto&) {}, 0) {}
+  Machine() : Machine(std::make_unique<FakeSource>(fake)) {}
 
   FakeMachine fake;
 
@@ -75,6 +74,14 @@ class Machine {
     row.events += 1;
   }
   void end(int pid) { fake.anonymous_bytes.erase(pid); }
+  // A stack of it that only its code could tell more of.
+  void sample(int pid) {
+    tm_growth_sample sample{};
+    sample.tgid = static_cast<uint32_t>(pid);
+    sample.mm = 1;
+    sample.time_ns = now_ns_;
+    source_->book().hear(std::as_bytes(std::span(&sample, 1)));
+  }
   void open() { REQUIRE(collector_.open_gate({now_ns_}, {1})); }
   void pass(uint64_t ns) {
     now_ns_ += ns;
@@ -88,6 +95,10 @@ class Machine {
   collect::GrowthCollector& collector() { return collector_; }
 
  private:
+  explicit Machine(std::unique_ptr<FakeSource> source)
+      : source_(source.get()),
+        collector_(
+            std::move(source), readers(), [](auto, const auto&) {}, 0) {}
   collect::GrowthReaders readers() {
     collect::GrowthReaders readers;
     readers.pids = [this] {
@@ -103,13 +114,20 @@ class Machine {
     };
     readers.faults = [](Pid) { return model::PageFaults{}; };
     readers.comm = [](Pid pid) { return "p" + std::to_string(pid.value); };
-    readers.process = [](Pid) -> Result<model::ProcessImage> { return fail("none"); };
+    readers.process = [this](Pid) -> Result<model::ProcessImage> {
+      fake.code_read += 1;
+      const CpuTime begun = thread_cpu_now();
+      while (thread_cpu_now().ns - begun.ns < 20'000'000) {
+      }
+      return fail("none");
+    };
     readers.kept = [](Pid, std::span<const model::Address>) { return std::nullopt; };
     return readers;
   }
 
   uint64_t now_ns_ = 100 * kSecond;
-  collect::GrowthCollector collector_;
+  FakeSource* source_;
+  collect::GrowthCollector collector_;  // owns it
 };
 
 const model::GrowthProcess* find(const model::GrowthSnapshot& snapshot, int pid) {
@@ -225,4 +243,25 @@ TEST_CASE("growth collector: growers, the fastest first, until they stop or end"
   CHECK(machine.collector().growers().empty());
   CHECK_FALSE(machine.collector().still_grows(Pid{1}));
   CHECK_FALSE(machine.collector().still_grows(Pid{2}));
+}
+
+TEST_CASE("growth collector: reading the code of who grows does not hold up the looks") {
+  Machine machine;
+  machine.start(1, kMib);
+  machine.open();
+  machine.sample(1);
+  machine.grow(1, kMib);
+  machine.pass(2 * kSecond);
+  REQUIRE(machine.fake.code_read == 1);
+  const int looks = machine.fake.looks[1];
+  for (int i = 0; i < 3; ++i) {
+    machine.grow(1, kMib);
+    machine.sample(2);
+    machine.pass(kSecond / 2);
+  }
+  CHECK(machine.fake.looks[1] == looks + 3);
+  CHECK(machine.fake.code_read == 1);
+  machine.sample(2);
+  machine.pass(8 * kSecond);
+  CHECK(machine.fake.code_read == 2);
 }

@@ -14,6 +14,8 @@ constexpr uint64_t kLaterNs = 2'000'000'000;
 constexpr uint64_t kBeginningNs = 10'000'000'000;
 // Of one CPU, that looks may take.
 constexpr double kShareOfLooks = 0.01;
+// And what is read of the code of those who grow: a large program must not hold up the looks.
+constexpr double kShareOfCode = 0.005;
 constexpr std::size_t kMostEndedNames = 1000;
 
 }  // namespace
@@ -25,7 +27,8 @@ GrowthCollector::GrowthCollector(std::unique_ptr<sources::ResidentGrowth> source
       readers_(std::move(readers)),
       listener_(std::move(listener)),
       resident_error_bytes_(resident_error_bytes),
-      pace_(kShareOfLooks) {}
+      pace_of_looks_(kShareOfLooks),
+      pace_of_code_(kShareOfCode) {}
 
 Status GrowthCollector::open_gate(MonotonicTime now, WallTime wall) {
   started_ = looked_ = now;
@@ -49,11 +52,14 @@ void GrowthCollector::meet(model::Pid pid, MonotonicTime now) {
 
 Result<bool> GrowthCollector::tick(MonotonicTime now) {
   const uint64_t pause = now.ns - started_.ns < kBeginningNs ? kSoonNs : kLaterNs;
-  if (now.ns - looked_.ns < pause || !pace_.is_due(now.ns)) return false;
+  if (now.ns - looked_.ns < pause || !pace_of_looks_.is_due(now.ns)) return false;
   const CpuTime begun = thread_cpu_now();
   if (auto looked = look(now); !looked) return std::unexpected(looked.error());
+  const CpuTime looks_done = thread_cpu_now();
+  pace_of_looks_.done(now.ns, looks_done.ns - begun.ns);
+  if (!pace_of_code_.is_due(now.ns)) return true;
   learn_code(source_->book().wanted(now.ns));
-  pace_.done(now.ns, thread_cpu_now().ns - begun.ns);
+  pace_of_code_.done(now.ns, thread_cpu_now().ns - looks_done.ns);
   return true;
 }
 

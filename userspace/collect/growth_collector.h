@@ -91,7 +91,8 @@ class GrowthCollector {
   GrowthReaders readers_;
   GrowthListener listener_;
   uint64_t resident_error_bytes_;
-  Pace pace_;  // the more there is to be looked at, the seldomer
+  Pace pace_of_looks_;  // the more there is to be looked at, the seldomer
+  Pace pace_of_code_;
   std::map<model::Pid, Watched> watched_;
   std::map<std::string, model::EndedProcesses> ended_;
   std::map<model::Generation, model::GrowthOwner> owners_;
