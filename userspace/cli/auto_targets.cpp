@@ -7,6 +7,8 @@
 #include <optional>
 #include <vector>
 
+#include "report/names.h"
+#include "support/units.h"
 #include "system/process_list.h"
 
 namespace tidemark::cli {
@@ -28,6 +30,7 @@ void AutoTargets::follow(const collect::GrowthCollector& growth, collect::Collec
     if (growth.still_grows(pid)) return false;
     tracer.let_go(pid);
     let_go_.insert(pid);
+    fmt::print(stderr, "tidemark: process {} does not grow any more: let go\n", pid.value);
     return true;
   });
   left_out_.clear();
@@ -38,6 +41,8 @@ void AutoTargets::follow(const collect::GrowthCollector& growth, collect::Collec
       left_out_.insert(grower.pid);
     } else if (tracer.join(grower.pid)) {
       traced_.insert(grower.pid);
+      fmt::print(stderr, "tidemark: tracing process {} ({}), which grows by {}\n", grower.pid.value,
+                 report::printable(grower.comm), format_rate(grower.trend.bytes_per_s));
     } else {
       let_go_.insert(grower.pid);
     }
