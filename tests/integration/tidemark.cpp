@@ -163,19 +163,24 @@ void Trace::wait_until_tracing() {
   }
 }
 
-void Trace::wait_for_target(pid_t pid) {
+void Trace::wait_for_report(const std::string& what,
+                            const std::function<bool(const Json&)>& is_it) {
   for (Milliseconds waited{0}; waited < kPatience; waited += Milliseconds{100}) {
     const std::vector<Json> documents = read_documents(directory_.file(kJsonFile));
-    if (!documents.empty()) {
-      for (const Json& row : documents.back().at("targets")) {
-        if (row.at("pid") == pid && !row.at("allocators").empty()) return;
-      }
-    }
+    if (!documents.empty() && is_it(documents.back())) return;
     if (has_ended()) break;
     ::usleep(100'000);
   }
-  throw std::runtime_error("never traced process " + std::to_string(pid) +
+  throw std::runtime_error("no report in which " + what +
                            "; stderr: " + process_.said(Stream::kErr));
+}
+
+void Trace::wait_for_target(pid_t pid) {
+  wait_for_report("process " + std::to_string(pid) + " is traced", [pid](const Json& report) {
+    return std::ranges::any_of(report.at("targets"), [pid](const Json& row) {
+      return row.at("pid") == pid && !row.at("allocators").empty();
+    });
+  });
 }
 
 Outcome Trace::finish(int signal_number) {

@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -79,7 +80,9 @@ class Trace {
   Trace(const std::string& command, const Words& arguments);
   [[nodiscard]] pid_t pid() const { return process_.pid(); }
   void wait_until_tracing();
-  // Until a report (--every) lists the process with an allocator: its probes are on.
+  // Until a report (--every) is as it should be. `what`: for the message where none ever is.
+  void wait_for_report(const std::string& what, const std::function<bool(const Json&)>& is_it);
+  // Until a report lists the process with an allocator: its probes are on.
   void wait_for_target(pid_t pid);
   [[nodiscard]] bool has_ended() { return process_.wait_exit(Milliseconds{0}).has_value(); }
   // Ends it by signal and collects. 0: waits for it to end by itself.

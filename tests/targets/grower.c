@@ -6,7 +6,9 @@
 //
 //   grower KIB_PER_SECOND SECONDS [churn|jump]
 //
-// Says `done` at the end of its time, and the ledger of grow_here() in heap blocks.
+// Says `done` at the end of its time, or when it is told to `stop`, and the ledger of grow_here()
+// in heap blocks.
+#include <poll.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -43,6 +45,13 @@ static TARGET_NOINLINE void jump_here(void) {
   TARGET_USE(block);
 }
 
+static int is_told_to_stop(void) {
+  struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+  if (poll(&input, 1, 0) <= 0) return 0;
+  target_await("stop");
+  return 1;
+}
+
 int main(int argc, char** argv) {
   const long bytes_per_tick = target_number(argc, argv, 1, 256) * 1024 / TICKS_PER_SECOND;
   const long ticks = target_number(argc, argv, 2, 10) * TICKS_PER_SECOND;
@@ -51,7 +60,7 @@ int main(int argc, char** argv) {
   target_say("ready");
   target_await("go");
   if (strcmp(mode, "jump") == 0) jump_here();
-  for (long i = 0; i < ticks; ++i) {
+  for (long i = 0; i < ticks && !is_told_to_stop(); ++i) {
     if (bytes_per_tick > 0) grow_here(bytes_per_tick);
     if (strcmp(mode, "churn") == 0) churn_here();
     nanosleep(&tick, NULL);
