@@ -19,7 +19,7 @@
 #define MAX_THREADS 32
 #define OWN_BYTES (1L << 20)
 
-static pthread_barrier_t first_frees, start_line, finish_line;
+static pthread_barrier_t first_frees, start_line, all_there, finish_line;
 static void* kept[MAX_THREADS][LARGE_COUNT + SMALL_COUNT];
 
 static TARGET_NOINLINE void* site_large(void) {
@@ -58,7 +58,9 @@ static void* thread_main(void* argument) {
   for (int i = 0; i < LARGE_COUNT + SMALL_COUNT; ++i) {
     if (mine[i] == NULL) _exit(71);
   }
-  // One goes: its mapping with it.
+  // One goes: its mapping with it. Not before all are there, since glibc takes that as a sign that
+  // blocks of this size come and go, and maps no more of them one by one.
+  pthread_barrier_wait(&all_there);
   free(mine[0]);
   pthread_barrier_wait(&finish_line);
   pthread_barrier_wait(&finish_line);
@@ -69,6 +71,7 @@ int main(int argc, char** argv) {
   const long threads = target_number(argc, argv, 1, 8);
   if (threads < 1 || threads > MAX_THREADS) return 64;
   pthread_barrier_init(&start_line, NULL, (unsigned)threads + 1);
+  pthread_barrier_init(&all_there, NULL, (unsigned)threads);
   pthread_barrier_init(&first_frees, NULL, (unsigned)threads + 1);
   pthread_barrier_init(&finish_line, NULL, 2 * (unsigned)threads + 1);
   for (long i = 0; i < threads; ++i) {
