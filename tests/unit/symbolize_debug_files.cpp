@@ -6,12 +6,16 @@
 #include "symbolize/debug_files.h"
 
 #include <doctest/doctest.h>
+#include <elf.h>
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <vector>
 
 #include "scratch.h"
 #include "symbolize/module.h"
@@ -213,6 +217,38 @@ TEST_CASE("damaged debug files cost their names and nothing else") {
     REQUIRE(name);
     CHECK(name->function == "tidemark_exported_place");
   }
+}
+
+TEST_CASE("a debug file whose symbols' names are elsewhere than it says is like none") {
+  const Root root(kLibrary);
+  root.keep_debug(root.by_build_id());
+  const std::string path = root.scratch.file(root.by_build_id());
+  std::ifstream whole(path, std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(whole), {}};
+  Elf64_Ehdr header;
+  std::memcpy(&header, content.data(), sizeof(header));
+  std::vector<Elf64_Shdr> sections(header.e_shnum);
+  std::memcpy(sections.data(), content.data() + header.e_shoff,
+              sections.size() * sizeof(Elf64_Shdr));
+  const auto symbols = std::ranges::find(sections, uint32_t{SHT_SYMTAB}, &Elf64_Shdr::sh_type);
+  REQUIRE(symbols != sections.end());
+  const auto at = static_cast<std::size_t>(symbols - sections.begin());
+  const std::vector<Elf64_Shdr> good = sections;
+  const uint32_t names = good[at].sh_link;
+  const auto name_after = [&](auto damage) {
+    sections = good;
+    damage();
+    std::string damaged = content;
+    std::memcpy(damaged.data() + header.e_shoff, sections.data(),
+                sections.size() * sizeof(Elf64_Shdr));
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << damaged;
+    auto named = root.module();
+    return named.name_at(address_of(kLibrary, "tidemark_exported_place")).value().function;
+  };
+  CHECK(name_after([&] { sections[names].sh_offset += 3; }) == "tidemark_exported_place");
+  CHECK(name_after([&] { sections[names].sh_size -= 3; }) == "tidemark_exported_place");
+  CHECK(name_after([&] { sections[at].sh_link = header.e_shstrndx; }) == "tidemark_exported_place");
+  CHECK(name_after([&] { sections[at].sh_link = 1; }) == "tidemark_exported_place");
 }
 
 TEST_CASE("Debian's own debug files give the C library's local functions names") {

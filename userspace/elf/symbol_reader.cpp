@@ -107,6 +107,26 @@ Elf_Data* version_data(Elf* elf, const std::vector<GElf_Shdr>& headers, std::siz
   return nullptr;
 }
 
+// It begins and ends with the end of a name.
+bool is_table_of_names(const Elf_Data& strings) {
+  const auto* bytes = static_cast<const char*>(strings.d_buf);
+  return strings.d_size > 0 && bytes != nullptr && bytes[0] == 0 && bytes[strings.d_size - 1] == 0;
+}
+
+// A linked file has its symbols' names in a table of their own: a link to those of its sections is
+// damage, and would give names that look like some. (Objects may have one table for both.)
+Status check_names(Elf* elf, const std::vector<GElf_Shdr>& headers, std::size_t names) {
+  GElf_Ehdr header;
+  std::size_t of_sections = 0;
+  if (names >= headers.size() || headers[names].sh_type != SHT_STRTAB)
+    return fail("the symbols' names are in no table of names");
+  if (gelf_getehdr(elf, &header) == nullptr || elf_getshdrstrndx(elf, &of_sections) != 0)
+    return fail("cannot read the header: {}", elf_errmsg(-1));
+  if (names == of_sections && header.e_type != ET_REL)
+    return fail("the symbols' names are those of sections");
+  return {};
+}
+
 // Only the first of each kind: a real file has one, a hostile one has thousands that all name the
 // same bytes.
 Status append_table(Elf* elf, uint32_t type, const std::vector<GElf_Shdr>& headers,
@@ -118,8 +138,10 @@ Status append_table(Elf* elf, uint32_t type, const std::vector<GElf_Shdr>& heade
   if (symbols == nullptr) return fail("cannot read the symbol table: {}", elf_errmsg(-1));
   if (symbols->d_buf == nullptr || symbols->d_type != ELF_T_SYM) return {};
 
+  if (auto checked = check_names(elf, headers, found->sh_link); !checked) return checked;
   const Elf_Data* strings = section_data(elf_getscn(elf, found->sh_link));
   if (strings == nullptr) return fail("cannot read the names of symbols: {}", elf_errmsg(-1));
+  if (!is_table_of_names(*strings)) return fail("the symbols' names are not where it is said");
   Elf_Data* versions = type == SHT_DYNSYM ? version_data(elf, headers, index) : nullptr;
   return append_functions({symbols, strings, versions}, headers, wanted, functions);
 }
