@@ -11,6 +11,7 @@
 #include <memory>
 #include <random>
 
+#include "model/normal.h"
 #include "model/sampling.h"
 
 using namespace tidemark;
@@ -205,7 +206,7 @@ TEST_CASE("growth book: of a few pages without an address all or nothing may be 
   CHECK(*before.kept_bytes == doctest::Approx(bytes));
   CHECK(*site.kept_bytes == doctest::Approx(bytes * 5 / 4));
   CHECK(site.touched_bytes == doctest::Approx(5 * bytes));
-  CHECK(1.96 * std::sqrt(site.kept_variance - before.kept_variance * 25 / 16) ==
+  CHECK(model::kStandardErrors95 * std::sqrt(site.kept_variance - before.kept_variance * 25 / 16) ==
         doctest::Approx(bytes * 3 / 4));
 }
 

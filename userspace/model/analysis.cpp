@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "model/normal.h"
 #include "support/units.h"
 
 namespace tidemark::model {
@@ -230,9 +231,9 @@ std::vector<WeighedSite> heaviest_first(const Snapshot& snapshot) {
 }
 
 // Of many call sites that leak nothing, one in forty is above 0 with 95 %: as far below its value
-// as 95 % reach, 99 % reach 2.576 / 1.96 times, and have to stay above 0, too.
+// as 95 % reach, 99 % reach a third farther, and have to stay above 0, too.
 bool is_certainly_some(const Estimate& estimate) {
-  constexpr double kFarther = 2.576 / 1.96;
+  constexpr double kFarther = kStandardErrors99 / kStandardErrors95;
   return estimate.low > 0 && estimate.value - kFarther * (estimate.value - estimate.low) > 0;
 }
 

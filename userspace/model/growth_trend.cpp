@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "model/normal.h"
+
 namespace tidemark::model {
 namespace {
 
@@ -26,7 +28,7 @@ struct Ranks {
 Ranks ranks_95(std::size_t points, std::size_t slopes) {
   const auto n = static_cast<double>(points);
   const double deviation = std::sqrt(n * (n - 1) * (2 * n + 5) / 18);
-  const double half = 1.959964 * deviation / 2;
+  const double half = kStandardErrors95 * deviation / 2;
   const double middle = static_cast<double>(slopes) / 2;
   const double low = std::floor(middle - half);
   const double high = std::ceil(middle + half) + 1;

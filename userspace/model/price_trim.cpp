@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/normal.h"
+
 namespace tidemark::model {
 namespace {
 
@@ -19,7 +21,6 @@ constexpr double kLeastDivisor = 0.3;
 constexpr double kLeastFactor = 0.8, kMostFactor = 2.5;
 // However dear tracing is, the target gets on.
 constexpr double kLeastOwn = 0.01;
-constexpr double kZ95 = 1.96;
 
 }  // namespace
 
@@ -80,7 +81,7 @@ PriceTrim::Reach PriceTrim::reach() const {
   if (open_.cpu <= 0) return {};
   const double least = kLeastOwn * open_.cpu;
   const double own = std::max(open_.cpu - factor() * open_.traps - open_.programs, least);
-  const double error = kZ95 * standard_error() * open_.traps;
+  const double error = kStandardErrors95 * standard_error() * open_.traps;
   return {.low = own / (own + error), .high = own / std::max(own - error, least)};
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/normal.h"
+
 namespace tidemark::model {
 
 SampleWeight weigh_sample(uint64_t size_bytes, uint64_t interval_bytes) {
@@ -17,13 +19,13 @@ SampleWeight weigh_sample(uint64_t size_bytes, uint64_t interval_bytes) {
 }
 
 uint64_t half_width_95(double sum_bytes, double variance, uint64_t interval_bytes) {
-  constexpr double kStandardErrors = 1.959964;
   if (interval_bytes == 0) return 0;
   if (sum_bytes <= 0) return 3 * interval_bytes;
   // The bytes that one sample stands for, where samples add to the variance.
   const double bytes_per_sample = variance / sum_bytes;
-  const double shift = kStandardErrors * bytes_per_sample / 2;
-  return static_cast<uint64_t>(std::llround(kStandardErrors * std::sqrt(variance + shift * shift)));
+  const double shift = kStandardErrors95 * bytes_per_sample / 2;
+  return static_cast<uint64_t>(
+      std::llround(kStandardErrors95 * std::sqrt(variance + shift * shift)));
 }
 
 }  // namespace tidemark::model

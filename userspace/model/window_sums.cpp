@@ -4,17 +4,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/normal.h"
+
 namespace tidemark::model {
 namespace {
 
-constexpr double kNormal = 1.959964;
 // Of events of which none was seen, at most so many were to be expected: -ln(0.025).
 constexpr double kMostUnseen = 3.688879;
 
 // The 97.5 % quantile of Student's distribution, by its expansion about the normal one (Cornish and
 // Fisher 1937); right within 1 % from two degrees on, 11 % short for one.
 double student_quantile(double degrees) {
-  const double z = kNormal, z2 = z * z;
+  const double z = kStandardErrors95, z2 = z * z;
   const double terms[] = {z * (z2 + 1) / 4, z * (5 * z2 * z2 + 16 * z2 + 3) / 96,
                           z * (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384,
                           z * ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160};
@@ -37,8 +38,8 @@ Interval poisson_interval_95(double sum, double variance, double largest) {
   const double one_more = std::max(largest, per_event);
   const double upper_sum = sum + one_more;
   const double upper_per_event = (variance + one_more * one_more) / upper_sum;
-  return {byar(sum / per_event, -kNormal) * per_event,
-          byar(upper_sum / upper_per_event, kNormal) * upper_per_event};
+  return {byar(sum / per_event, -kStandardErrors95) * per_event,
+          byar(upper_sum / upper_per_event, kStandardErrors95) * upper_per_event};
 }
 
 WindowedSum::WindowedSum(std::span<const Exposure> columns)
@@ -75,7 +76,7 @@ double WindowedSum::window_variance() const {
     squares += (of_window_[window] - expected) * (of_window_[window] - expected);
   }
   const auto windows = static_cast<double>(fewest);
-  const double widening = student_quantile(windows - 1) / kNormal;
+  const double widening = student_quantile(windows - 1) / kStandardErrors95;
   return squares * windows / (windows - 1) * widening * widening;
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "model/normal.h"
 #include "model/sampling.h"
 #include "support/mix.h"
 
@@ -20,7 +21,6 @@ constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kPatienceNs = 1'000'000'000;
 // Of what a call site touched, of which it may be unknown which pages those were.
 constexpr double kMostUnknown = 0.5;
-constexpr double kBoundOfNormal = 1.96;  // 95 %, as reports have it
 
 model::SampleWeight weight_of(const tm_growth_sample& sample) {
   return model::weigh_sample(sample.grown_bytes, sample.interval_bytes);
@@ -41,7 +41,7 @@ void complete_kept(model::GrowthSite& site, double unknown_bytes) {
   if (!site.kept_bytes || unknown_bytes <= 0 || known_bytes <= 0) return;
   const double whole = site.touched_bytes / known_bytes;
   const double share = std::clamp(*site.kept_bytes / known_bytes, 0.0, 1.0);
-  const double farthest = std::max(share, 1 - share) * unknown_bytes / kBoundOfNormal;
+  const double farthest = std::max(share, 1 - share) * unknown_bytes / model::kStandardErrors95;
   *site.kept_bytes *= whole;
   site.kept_variance = site.kept_variance * whole * whole + farthest * farthest;
 }
