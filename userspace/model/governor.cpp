@@ -103,8 +103,10 @@ Governor::Rates Governor::recent(uint64_t span_ns) const {
   Rates rates;
   uint64_t begin = last_.now.ns > span_ns ? last_.now.ns - span_ns : 0;
   begin = std::max(begin, changed_.ns);
+  rates.seconds = static_cast<double>(last_.now.ns - begin) / 1e9;
   for (const Period& period : periods_) {
     if (period.end.ns <= begin) continue;
+    rates.own_ns += static_cast<double>(period.own_ns);
     rates.pays_ns += period.pays_ns;
     rates.spent_ns += static_cast<double>(period.spent.total_ns());
     rates.traps_ns += static_cast<double>(period.spent.traps_ns);
@@ -126,17 +128,11 @@ Governor::Rates Governor::kept() const {
 
 // A target that has grown quiet since cannot cost what it did: tracing is a part of its time.
 double Governor::expected_cost() const {
-  constexpr uint64_t kLeastSeen = kPresent / 5;
-  const uint64_t begin =
-      std::max(changed_.ns, last_.now.ns > kPresent ? last_.now.ns - kPresent : 0);
-  if (setting_.gear != Gear::kPaused || open_own_ <= 0 || last_.now.ns - begin < kLeastSeen)
+  constexpr double kLeastSeen = 0.2;
+  const Rates rates = recent(kPresent);
+  if (setting_.gear != Gear::kPaused || open_own_ <= 0 || rates.seconds < kLeastSeen)
     return open_cost_;
-  uint64_t own_ns = 0;
-  for (const Period& period : periods_) {
-    if (period.end.ns > begin) own_ns += period.own_ns;
-  }
-  const double own = static_cast<double>(own_ns) * 1e9 / static_cast<double>(last_.now.ns - begin);
-  return open_cost_ * std::min(1.0, own / open_own_);
+  return open_cost_ * std::min(1.0, rates.own_ns / rates.seconds / open_own_);
 }
 
 // What ten seconds like the last ones have left to be taken.

@@ -93,7 +93,9 @@ class Governor {
     Spending spent;
     Gear gear = Gear::kExact;
   };
-  struct Rates {  // of the last second
+  struct Rates {  // of a span, or of what of it there was since the gear was changed
+    double seconds = 0;
+    double own_ns = 0;
     double pays_ns = 0;
     double spent_ns = 0;
     double traps_ns = 0;
