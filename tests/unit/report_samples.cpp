@@ -272,6 +272,9 @@ TraceReport windowed_report() {
   figures.estimate.births_per_s = {5000, 4000, 6500};
   figures.estimate.live_bytes = {6e6, 5e5, 2e7};
   figures.estimate.leak_bytes_per_s = {6e5, 2e5, 1.5e6};
+  figures.estimate.survival = {{.age_ns = 8e7, .share = {.value = 0.5, .low = 0.4, .high = 0.7}},
+                               {.age_ns = 1.2e9, .share = {.value = 0.2, .low = 0.1, .high = 0.4}},
+                               {.age_ns = 5e9, .share = {.value = 0.12, .low = 0.04, .high = 0.3}}};
   figures.earlier_live_bytes = 4096;
   report.call_sites[0].windowed = figures;
   return report;

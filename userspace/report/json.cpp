@@ -148,10 +148,17 @@ Json estimate_json(const model::Estimate& estimate) {
 Json window_figures_json(const std::optional<model::WindowFigures>& figures) {
   if (!figures) return nullptr;
   const model::SiteEstimate& since = figures->estimate;
+  Json survival = Json::array();
+  for (const model::SurvivalPoint& point : since.survival) {
+    Json row = estimate_json(point.share);
+    row["age_ns"] = static_cast<uint64_t>(point.age_ns);
+    survival.push_back(std::move(row));
+  }
   return {{"birth_bytes_per_s", estimate_json(since.birth_bytes_per_s)},
           {"births_per_s", estimate_json(since.births_per_s)},
           {"live_bytes", estimate_json(since.live_bytes)},
           {"leak_bytes_per_s", estimate_json(since.leak_bytes_per_s)},
+          {"survival", std::move(survival)},
           {"earlier_live_bytes", figures->earlier_live_bytes}};
 }
 

@@ -140,6 +140,19 @@ std::string describe_windows(const model::WindowFigures& figures) {
                      format_rate(leak.high));
 }
 
+// Of what is allocated, so much gets older than three of the ages that are told.
+std::string describe_survival(const std::vector<model::SurvivalPoint>& curve) {
+  std::string text;
+  for (const std::size_t at : {std::size_t{0}, curve.size() / 2, curve.size() - 1}) {
+    const model::SurvivalPoint& point = curve[at];
+    text +=
+        fmt::format("{}{:.0f} to {:.0f} % {} {}", text.empty() ? "" : ", ", 100 * point.share.low,
+                    100 * point.share.high, text.empty() ? "gets older than" : "than",
+                    duration_text(static_cast<uint64_t>(point.age_ns)));
+  }
+  return text + " (95 %)";
+}
+
 // --- call sites
 
 // A merged cache is never called by one of its names alone.
@@ -198,7 +211,11 @@ void write_call_site(Page& page, const TraceReport& report, const CallSiteRow& r
     page.line(fmt::format("{}live{} (95 %)", indent, error));
   if (!owner.empty()) page.line(fmt::format("{}in {}", indent, owner));
   for (const std::string& line : owner_lines(row)) page.line(indent + line);
-  if (row.windowed) page.line(indent + describe_windows(*row.windowed));
+  if (row.windowed) {
+    page.line(indent + describe_windows(*row.windowed));
+    const auto& curve = row.windowed->estimate.survival;
+    if (!curve.empty()) page.line(indent + describe_survival(curve));
+  }
   if (row.audit) page.line(fmt::format("{}audit {}", indent, describe_audit(*row.audit)));
   for (const model::Frame& frame : row.frames) page.line(indent + frame_text(frame));
   if (row.stack != StackState::kWhole) {
