@@ -140,15 +140,21 @@ std::string describe_windows(const model::WindowFigures& figures) {
                      format_rate(leak.high));
 }
 
+// Two digits, since of a busy call site little may be much.
+std::string share_text(double share) {
+  const double percent = 100 * share;
+  if (percent < 0.001) return "0";
+  return percent < 10 ? fmt::format("{:.2g}", percent) : fmt::format("{:.0f}", percent);
+}
+
 // Of what is allocated, so much gets older than three of the ages that are told.
 std::string describe_survival(const std::vector<model::SurvivalPoint>& curve) {
   std::string text;
-  for (const std::size_t at : {std::size_t{0}, curve.size() / 2, curve.size() - 1}) {
+  for (const std::size_t at : {curve.size() / 4, curve.size() / 2, curve.size() - 1}) {
     const model::SurvivalPoint& point = curve[at];
-    text +=
-        fmt::format("{}{:.0f} to {:.0f} % {} {}", text.empty() ? "" : ", ", 100 * point.share.low,
-                    100 * point.share.high, text.empty() ? "gets older than" : "than",
-                    duration_text(static_cast<uint64_t>(point.age_ns)));
+    text += fmt::format("{}{} to {} % {} {}", text.empty() ? "" : ", ", share_text(point.share.low),
+                        share_text(point.share.high), text.empty() ? "gets older than" : "than",
+                        duration_text(static_cast<uint64_t>(point.age_ns)));
   }
   return text + " (95 %)";
 }
