@@ -48,11 +48,6 @@ void Collector::tell_code(model::Generation generation, const model::ProcessImag
   listener_(generation, image);
 }
 
-void Collector::learn(model::Generation generation, const model::ProcessImage& image) {
-  tell_code(generation, image);
-  teach_sources(generation, image);
-}
-
 void Collector::describe(model::Generation generation, const model::ProcessImage& image,
                          Known& known) {
   known.target.generation = generation;
@@ -69,7 +64,8 @@ void Collector::describe(model::Generation generation, const model::ProcessImage
 void Collector::note_image(model::Generation generation, const model::ProcessImage& image,
                            Known& known) {
   describe(generation, image, known);
-  learn(generation, image);
+  tell_code(generation, image);
+  teach_sources(generation, image);
 }
 
 // What a process that nobody looked at in time had mapped when it was born.
@@ -205,9 +201,10 @@ void Collector::settle_heard() {
     if (exec >= images.size() || !std::exchange(images[exec].is_news, false)) continue;
     heard_images_[state.generation] = images[exec].image;
     const auto known = known_.find(state.generation);
-    const bool is_nameless = known != known_.end() && !known->second.image;
-    if (is_nameless) note_image(state.generation, images[exec].image, known->second);
-    if (!is_nameless) learn(state.generation, images[exec].image);
+    if (known != known_.end() && !known->second.image)
+      describe(state.generation, images[exec].image, known->second);
+    tell_code(state.generation, images[exec].image);
+    teach_sources(state.generation, images[exec].image);
   }
   std::erase_if(unsettled_,
                 [&](model::Pid pid) { return std::ranges::none_of(heard_[pid], &Heard::is_news); });

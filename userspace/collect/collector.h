@@ -119,7 +119,6 @@ class Collector {
                                             model::Generation generation);
   void teach_sources(model::Generation generation, const model::ProcessImage& image);
   void tell_code(model::Generation generation, const model::ProcessImage& image);
-  void learn(model::Generation generation, const model::ProcessImage& image);
   void describe(model::Generation generation, const model::ProcessImage& image, Known& known);
   void note_image(model::Generation generation, const model::ProcessImage& image, Known& known);
 
