@@ -62,14 +62,17 @@ double worst_of(const std::vector<double>& extra, const std::vector<double>& own
   return worst;
 }
 
-Run run(double budget, double seconds, const Wanted& wanted, double idle_share = 0.5) {
+// `trap_factor`: what a trap costs in the target, beside what the governor was told at the start.
+Run run(double budget, double seconds, const Wanted& wanted, double idle_share = 0.5,
+        double trap_factor = 1) {
   model::CostReading reading{.now = {1}, .targets_cpu_ns = 0, .spending = {}};
   model::Governor governor(budget, kTrap, 7, reading);
   model::Setting setting;
   Run result;
   std::vector<double> extra, own;
   for (double now = 0; now < seconds; now += kTick) {
-    const PairCost cost = cost_of(setting);
+    PairCost cost = cost_of(setting);
+    cost.traps *= trap_factor;
     const double pair = kOwnPair + cost.traps + cost.programs;
     // The processor has one second a second; what is not asked for is used by other work.
     const double pairs = std::min(wanted(now) * kTick, kTick * 1e9 / pair);
@@ -123,6 +126,13 @@ TEST_CASE("governor: the budget is kept at any rate") {
       CHECK(busy.account.worst_share.value_or(0) == doctest::Approx(busy.worst_share).epsilon(0.1));
     }
   }
+}
+
+TEST_CASE("governor: the budget is kept where traps are dearer than they were in the helper") {
+  const Run dear = run(0.05, 120, steady(8e3), 0.5, 2.5);
+  CHECK(dear.account.paused_ns > 0);
+  CHECK(dear.account.share() <= 0.05 * 1.1 + kReserveShare / 12);
+  CHECK(dear.worst_share <= 0.05 * 1.1 + kReserveShare);
 }
 
 TEST_CASE("governor: a budget is used where there is something to be seen for it") {

@@ -203,7 +203,9 @@ Setting Governor::open_window(MonotonicTime now) {
 // The account is empty. Traps are paid for each call, samples for each so many bytes.
 Setting Governor::go_down(const Rates& rates) {
   const double left_for_traps = budget_ * rates.pays_ns * (1 - kSamplesShare);
-  if (rates.calls * trap_ns_ > left_for_traps) return pause();
+  // What they cost in this very target shows where nothing is recorded but samples.
+  const double traps_ns = setting_.gear == Gear::kSampled ? rates.traps_ns : rates.calls * trap_ns_;
+  if (traps_ns > left_for_traps) return pause();
   if (setting_.gear == Gear::kExact) return {Gear::kSampled, kFirstInterval};
   // A debt of before is paid back by waiting; a longer interval makes samples cheaper, and no more.
   if (rates.programs_ns <= budget_ * kSamplesShare * rates.pays_ns) return setting_;
