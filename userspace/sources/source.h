@@ -63,7 +63,7 @@ class Throttle {
  public:
   virtual ~Throttle() = default;
   // CPU time that was taken from the targets so far.
-  [[nodiscard]] virtual Result<model::Spending> spending() const = 0;
+  [[nodiscard]] virtual Result<model::Spending> spending() = 0;
   // What a probe costs that finds nothing to do, as measured on a helper of ours; ns.
   [[nodiscard]] virtual double trap_ns() const = 0;
   // Of blocks that come from now on; 0: all are recorded.

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "support/clock.h"
 #include "support/unique_fd.h"
@@ -23,13 +24,18 @@
 namespace tidemark::sources {
 namespace {
 
-constexpr TrapPrice kSlowMachine{.entry_ns = 1500, .return_ns = 2500, .measured = false};
+constexpr TrapPrice kSlowMachine{.entry_ns = 1500,
+                                 .return_ns = 2500,
+                                 .further_entry_ns = 50,
+                                 .further_session_ns = 300,
+                                 .measured = false};
 
 #if defined(__x86_64__)
 
 constexpr std::array<uint8_t, 2> kFunction = {0x90, 0xc3};  // nop; ret
 constexpr int kCalls = 4000;
 constexpr int kRounds = 5;
+constexpr uint32_t kProcesses = 5;  // at one place
 
 // The least of some rounds: what else happens on the machine only adds.
 double time_call(void (*function)()) {
@@ -114,34 +120,72 @@ std::optional<Helper> Helper::start() {
   return helper;
 }
 
+// Times the helper's function with a program at it, for the helper and for others.
+class Measurement {
+ public:
+  Measurement(bpfrt::ProbeKeeper& keeper, UprobeMethod method, const Helper& helper)
+      : keeper_(keeper), method_(method), helper_(helper) {}
+  Measurement(const Measurement&) = delete;
+  Measurement& operator=(const Measurement&) = delete;
+  ~Measurement() { keeper_.detach(links_); }
+
+  // For so many processes, of which the helper is one and the others are ours, that never call it.
+  [[nodiscard]] std::optional<double> time(const bpf_program* program, bpfrt::ProbeEnd end,
+                                           uint32_t processes) {
+    while (places_ < processes) {
+      bpfrt::UprobeTarget target = helper_.target();
+      if (places_ > 0) target.pid = ::getpid();
+      const std::array<bpfrt::UprobePoint, 1> point{};
+      const auto links = keeper_.attach(program, method_, end, target, point);
+      if (!links) return std::nullopt;
+      links_.insert(links_.end(), links->begin(), links->end());
+      ++places_;
+    }
+    return helper_.time();
+  }
+
+ private:
+  bpfrt::ProbeKeeper& keeper_;
+  UprobeMethod method_;
+  const Helper& helper_;
+  std::vector<bpfrt::ProbeLink> links_;
+  uint32_t places_ = 0;
+};
+
+// What each further process adds to `alone`.
+double further(std::optional<double> alone, std::optional<double> together) {
+  return alone && together ? std::max(0.0, *together - *alone) / (kProcesses - 1) : 0;
+}
+
 #endif
 
 }  // namespace
 
 TrapPrice measure_trap_price(bpfrt::ProbeKeeper& keeper, UprobeMethod method,
-                             const bpf_program* at_entry, const bpf_program* at_return) {
+                             const TrapPrograms& programs) {
 #if defined(__x86_64__)
   const auto helper = Helper::start();
   if (!helper) return kSlowMachine;
   const auto bare = helper->time();
-  const std::array<bpfrt::UprobePoint, 1> point{};
-  const auto time_with = [&](const bpf_program* program,
-                             bpfrt::ProbeEnd end) -> std::optional<double> {
-    const auto links = keeper.attach(program, method, end, helper->target(), point);
-    if (!links) return std::nullopt;
-    const auto time = helper->time();
-    keeper.detach(*links);
-    return time;
-  };
-  const auto entry = time_with(at_entry, bpfrt::ProbeEnd::kEntry);
-  const auto both = time_with(at_return, bpfrt::ProbeEnd::kReturn);
+  std::optional<double> entry, entries, both, sessions;
+  {
+    Measurement at_entry(keeper, method, *helper);
+    entry = at_entry.time(programs.at_entry, bpfrt::ProbeEnd::kEntry, 1);
+    entries = at_entry.time(programs.at_entry, bpfrt::ProbeEnd::kEntry, kProcesses);
+  }
+  both = Measurement(keeper, method, *helper).time(programs.at_return, bpfrt::ProbeEnd::kReturn, 1);
+  if (programs.session != nullptr)
+    sessions = Measurement(keeper, method, *helper)
+                   .time(programs.session, bpfrt::ProbeEnd::kBoth, kProcesses);
   if (!bare || !entry || !both) return kSlowMachine;
   // A probe at the return is one at the entry, too, which puts the trampoline there.
   return {.entry_ns = std::max(0.0, *entry - *bare),
           .return_ns = std::max(0.0, *both - *bare),
+          .further_entry_ns = further(entry, entries),
+          .further_session_ns = further(both, sessions),
           .measured = true};
 #else
-  (void)keeper, (void)method, (void)at_entry, (void)at_return;
+  (void)keeper, (void)method, (void)programs;
   return kSlowMachine;
 #endif
 }
