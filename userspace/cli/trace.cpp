@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "bpfrt/mapping_events.h"
 #include "cli/auto_targets.h"
@@ -98,6 +99,7 @@ class Tracer {
   MonotonicTime ticked_;
   std::optional<model::Snapshot> previous_;
   bool is_open_ = false;
+  bool report_waits_ = false;
   bool told_progress_ = false;
   bool suspects_ = false;
 };
@@ -290,10 +292,13 @@ Status Tracer::tick() {
   ticked_ = now;
   if (auto looked = look_who_grows(now); !looked) return looked;
   if (now.ns - looked_around_.ns > kLookAroundNs) look_around();
+  if (auto ticked = collector_->tick(now); !ticked) return ticked;
+  // What takes long waits for the end of a window, which would be kept open by it.
+  if (collector_->is_in_window()) return {};
   if (audit_.is_due(now)) {
     if (auto looked = look(audit::Depth::kQuick); !looked) return looked;
   }
-  return collector_->tick(now);
+  return std::exchange(report_waits_, false) ? report(false) : Status{};
 }
 
 // Stacks are walked before anything is counted, so that the unwind rules of the busy call sites are
@@ -317,7 +322,9 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
   for (;;) {
     const auto event = wait_->next();
     if (!event) return event;
-    if (*event == Event::kReport) {
+    if (*event == Event::kReport && collector_->is_in_window()) {
+      report_waits_ = true;
+    } else if (*event == Event::kReport) {
       if (auto reported = report(false); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
       hear_mappings();
@@ -367,7 +374,7 @@ Status Tracer::look(audit::Depth depth) {
 void Tracer::look_at_new() {
   if (!audit_.is_on()) return;
   const MonotonicTime now = monotonic_now();
-  if (const auto snapshot = collector_->snapshot(now)) audit_.look_at_new(*snapshot, now);
+  if (const auto snapshot = collector_->live_blocks(now)) audit_.look_at_new(*snapshot, now);
 }
 
 Status Tracer::report(bool is_last) {

@@ -119,10 +119,14 @@ struct Collected {
   std::optional<model::WindowFacts> windows;
 };
 
+// kLive: the call sites with samples of their live blocks, for an audit that has to be quick.
+enum class Detail { kAll, kLive };
+
 // The window of births for CallSite::live_by_quarter.
 struct Window {
   uint64_t started_ns = 0;
   uint64_t taken_ns = 0;
+  Detail detail = Detail::kAll;
 };
 
 enum class Served { kAll, kMapsWanted };

@@ -96,6 +96,8 @@ class UserHeap final : public Source {
   [[nodiscard]] Status attach_life();
   [[nodiscard]] Status watch();
   [[nodiscard]] uint64_t resolve(uint64_t stack_id) const;
+  [[nodiscard]] Result<Collected> collect_live(const Window& window) const;
+  [[nodiscard]] SiteTable make_table(const Window& window) const;
   [[nodiscard]] Status read_sites(const std::optional<model::WindowFacts>& windows,
                                   SiteTable& sites) const;
   void add_deaths(const model::WindowFacts& windows, SiteTable& sites) const;
@@ -376,19 +378,41 @@ void UserHeap::add_raw_stacks(std::vector<model::Stack>& stacks) const {
   }
 }
 
-// Between windows no free is seen: what is known of a block by then is in the estimates.
-void expect_missed_frees(std::vector<model::Counter>& counters) {
-  const auto missed = std::ranges::find(counters, "missed_frees", &model::Counter::name);
-  if (missed == counters.end()) return;
-  missed->kind = model::CounterKind::kNote;
-  missed->meaning =
-      "blocks whose address was allocated again after a free between windows; taken off";
+// What comes of windows is no loss: estimates know when probes were there.
+void tell_as_of_windows(std::vector<model::Counter>& counters) {
+  const auto tell = [&](std::string_view name, std::string_view meaning) {
+    const auto counter = std::ranges::find(counters, name, &model::Counter::name);
+    if (counter == counters.end()) return;
+    counter->kind = model::CounterKind::kNote;
+    counter->meaning = meaning;
+  };
+  tell("missed_frees",
+       "blocks whose address was allocated again after a free between windows; taken off");
+  tell("abandoned_calls",
+       "calls that were under way when a window ended, one a thread and window at most, or left "
+       "without a return (longjmp); their blocks are in no window");
+}
+
+SiteTable UserHeap::make_table(const Window& window) const {
+  return SiteTable(window, is_sampling() ? SiteTable::Counts::kWeighted : SiteTable::Counts::kWhole,
+                   throttle_->windows().began_ns());
+}
+
+// Without what is past: that is more with each window.
+Result<Collected> UserHeap::collect_live(const Window& window) const {
+  Collected collected;
+  SiteTable sites = make_table(window);
+  if (auto read = read_sites(std::nullopt, sites); !read) return std::unexpected(read.error());
+  collected.windows = throttle_->window_facts(window.taken_ns);
+  collected.call_sites = sites.take();
+  collected.uses = attachments_->read_uses();
+  return collected;
 }
 
 Result<Collected> UserHeap::collect(const Window& window) const {
+  if (window.detail == Detail::kLive) return collect_live(window);
   Collected collected;
-  SiteTable sites(window, is_sampling() ? SiteTable::Counts::kWeighted : SiteTable::Counts::kWhole,
-                  throttle_->windows().began_ns());
+  SiteTable sites = make_table(window);
   collected.windows = throttle_->window_facts(window.taken_ns);
   if (auto read = read_sites(collected.windows, sites); !read) return std::unexpected(read.error());
   if (collected.windows) add_deaths(*collected.windows, sites);
@@ -402,7 +426,7 @@ Result<Collected> UserHeap::collect(const Window& window) const {
   if (!counters) return std::unexpected(counters.error());
   collected.call_sites = sites.take();
   collected.counters = describe_counters(*counters);
-  if (collected.windows) expect_missed_frees(collected.counters);
+  if (collected.windows) tell_as_of_windows(collected.counters);
   // A free whose block is not known may be of one that was not sampled.
   if (is_sampling()) {
     std::erase_if(collected.counters,
