@@ -186,6 +186,30 @@ TEST_CASE("governor: a debt of the first moments makes no samples for good") {
   CHECK(calm.account.longest_interval_bytes <= 512 << 10);
 }
 
+TEST_CASE("governor: what the end of a window costs is part of what it may cost") {
+  constexpr uint64_t kMs = 1'000'000;
+  constexpr uint64_t kClosingMs = 150;  // with probes there, at the rate of a window
+  model::CostReading reading{.now = {1}, .targets_cpu_ns = 0, .spending = {}};
+  model::Governor governor(0.05, kTrap, 7, reading);
+  model::Setting setting;
+  const auto pass = [&](uint64_t ms, double share) {
+    reading.now.ns += ms * kMs;
+    reading.targets_cpu_ns += ms * kMs;
+    reading.spending.traps_ns += static_cast<uint64_t>(share * static_cast<double>(ms * kMs));
+    reading.spending.calls = reading.spending.traps_ns / 1000;
+  };
+  for (int tick = 0; tick < 4000; ++tick) {
+    pass(25, setting.gear == Gear::kPaused ? 0 : 0.7);
+    const model::Setting next = governor.decide(reading);
+    if (next.gear == Gear::kPaused && setting.gear != Gear::kPaused) pass(kClosingMs, 0.7);
+    if (next != setting) governor.shifted(reading);
+    setting = next;
+  }
+  CHECK(governor.account().changes > 20);
+  CHECK(governor.account().share() <= 0.05);
+  CHECK(governor.account().worst_share.value_or(1) <= 0.05 * 1.1);
+}
+
 struct Gaps {  // between the beginnings of windows, seconds
   std::size_t count = 0;
   double shortest = 1e9;
