@@ -308,8 +308,11 @@ Status HeapAttachments::place_probes(model::Pid pid, const HeapProbePlan& plan,
     const uint64_t cookie = encode_cookie(static_cast<uint16_t>(placed_.size()), probe);
     const uint64_t semaphore = probe.semaphore ? probe.semaphore->value : 0;
     const bool returns = traits.allocates && probe.leaves.empty();
+    std::string program(traits.program);
+    if (returns && plan_.sessions) program += kSessionSuffix;
+    if (!probe.site.emulated) stepped_.insert(program);
+    if (!probe.leaves.empty()) stepped_.emplace(kLeaveProgram);  // return instructions
     if (returns && plan_.sessions) {
-      const std::string program = std::string(traits.program) + std::string(kSessionSuffix);
       add_point(points.sessions[{path, program}], {probe.offset.value, cookie});
     } else {
       add_point(points.entries[{path, traits.program}],

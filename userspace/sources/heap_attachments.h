@@ -76,6 +76,10 @@ class HeapAttachments {
   // How many have probes at the same place, at most: the kernel asks them all at each hit. Known
   // where they are throttled.
   [[nodiscard]] uint32_t processes_a_probe() const { return processes_a_probe_; }
+  // Whether a place of this program's is single-stepped, at fifteen times the price.
+  [[nodiscard]] bool is_stepped(std::string_view program) const {
+    return stepped_.contains(program);
+  }
   // Times that probes came late.
   [[nodiscard]] uint64_t late_probes() const { return late_probes_; }
 
@@ -172,6 +176,7 @@ class HeapAttachments {
   std::vector<model::Coverage> coverage_;
   uint64_t late_probes_ = 0;
   uint32_t processes_a_probe_ = 1;
+  std::set<std::string, std::less<>> stepped_;  // programs
 };
 
 }  // namespace tidemark::sources

@@ -73,10 +73,12 @@ double HeapThrottle::price_of(const bpf_program* program) const {
   const std::string_view name = bpf_program__name(program);
   const uint32_t processes = attachments_.processes_a_probe();
   if (name == kReturnProgram) return price_.call(processes) - price_.entry(processes);
-  if (!name.ends_with(kSessionSuffix)) return price_.entry(processes);
-  const double call = price_.session(processes);
+  const double step = attachments_.is_stepped(name) ? price_.step_ns : 0;
+  if (!name.ends_with(kSessionSuffix)) return price_.entry(processes) + step;
+  const double call = price_.session(processes) + step;
   const bool each_returns = skeleton_.bss->sampling_interval == 0;
-  return each_returns && processes > 1 ? call / 2 : call;
+  if (!each_returns) return call;
+  return processes == 1 ? price_.entry(1) + step / 2 : call / 2;
 }
 
 void HeapThrottle::set_sampling_interval(uint32_t bytes) {

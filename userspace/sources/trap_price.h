@@ -20,6 +20,7 @@ struct TrapPrice {
   double return_ns = 0;           // a call whose entry is trapped for the return, and the return
   double further_entry_ns = 0;    // more, for each further process
   double further_session_ns = 0;  // the same for a call that a session sees, with its return
+  double step_ns = 0;             // more, where the probed instruction is single-stepped
   bool measured = false;          // else what a slow machine pays
 
   // One trap at an entry, where so many processes have probes.
