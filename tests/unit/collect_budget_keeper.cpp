@@ -18,7 +18,7 @@ constexpr model::Pid kTarget{4242};
 // One processor: with probes, nine tenths of it are theirs.
 class Machine final : public sources::Throttle {
  public:
-  [[nodiscard]] Result<model::Spending> spending() const override { return spent_; }
+  [[nodiscard]] Result<model::Spending> spending() override { return spent_; }
   [[nodiscard]] double trap_ns() const override { return 1000; }
   void set_sampling_interval(uint32_t bytes) override { interval = bytes; }
   void pause() override {

@@ -73,3 +73,34 @@ TEST_CASE("window figures: what leaks is live, and in the interval") {
   CHECK(site.windowed->live_error_bytes() >= 1000);
   CHECK(site.windowed->estimate.leak_bytes_per_s.low > 0);
 }
+
+// In the windows before it came nothing of it could be seen.
+TEST_CASE("window figures: who joined late is estimated from then on") {
+  model::Snapshot snapshot = leaking(40);
+  const uint64_t joined_ns = 21 * kSecond;
+  model::Target& target = snapshot.targets.emplace_back();
+  target.generation = model::Generation{3};
+  target.joined_ns = joined_ns;
+  model::CallSite& site = snapshot.call_sites[0];
+  site.owner = model::Generation{3};
+  std::erase_if(site.histories,
+                [&](const model::BlockHistory& history) { return history.birth_ns() < joined_ns; });
+  collect::estimate_windows(snapshot);
+  REQUIRE(site.windowed);
+  const model::SiteEstimate& estimate = site.windowed->estimate;
+  CHECK(estimate.birth_bytes_per_s.low <= 10e6);
+  CHECK(estimate.birth_bytes_per_s.high >= 10e6);
+  CHECK(estimate.leak_bytes_per_s.low > 5e6);
+  CHECK(estimate.leak_bytes_per_s.high >= 10e6);
+}
+
+TEST_CASE("window figures: who has just joined has no estimates yet") {
+  model::Snapshot snapshot = leaking(40);
+  model::Target& target = snapshot.targets.emplace_back();
+  target.generation = model::Generation{3};
+  target.joined_ns = 40 * kSecond;
+  snapshot.call_sites[0].owner = model::Generation{3};
+  collect::estimate_windows(snapshot);
+  CHECK(snapshot.windows->too_few.empty());
+  CHECK_FALSE(snapshot.call_sites[0].windowed);
+}

@@ -230,6 +230,24 @@ TEST_CASE("analysis: a silent target is said, with the growth that nobody explai
   CHECK(finding->next == "tidemark doctor -p 4711");
 }
 
+TEST_CASE("analysis: silent processes that are alike are told once") {
+  Snapshot snapshot = snapshot_of({});
+  snapshot.targets[0].allocators[0].hits = 0;
+  for (int32_t n = 1; n < 7; ++n) {
+    snapshot.targets.push_back(snapshot.targets[0]);
+    snapshot.targets.back().generation = Generation{10u + static_cast<uint32_t>(n)};
+    snapshot.targets.back().pid = Pid{4711 + n};
+  }
+  snapshot.targets.back().comm = "other";
+  const auto findings = analyse(snapshot, {});
+  REQUIRE(findings.size() == 2);
+  CHECK(findings[0].what == "no allocator call seen in other (pid 4717)");
+  CHECK(findings[1].what ==
+        "no allocator call seen in 6 processes of server (pid 4711, 4712, 4713, 4714, 4715 and 1 "
+        "more)");
+  CHECK(findings[1].next == "tidemark doctor -p 4711");
+}
+
 // A pool on top of mmap.
 TEST_CASE("analysis: a target that only maps is silent as well") {
   CallSite mapping = site_of(7, {1, 0, 0, 0}, 1);

@@ -62,14 +62,17 @@ double worst_of(const std::vector<double>& extra, const std::vector<double>& own
   return worst;
 }
 
-Run run(double budget, double seconds, const Wanted& wanted, double idle_share = 0.5) {
+// `trap_factor`: what a trap costs in the target, beside what the governor was told at the start.
+Run run(double budget, double seconds, const Wanted& wanted, double idle_share = 0.5,
+        double trap_factor = 1) {
   model::CostReading reading{.now = {1}, .targets_cpu_ns = 0, .spending = {}};
   model::Governor governor(budget, kTrap, 7, reading);
   model::Setting setting;
   Run result;
   std::vector<double> extra, own;
   for (double now = 0; now < seconds; now += kTick) {
-    const PairCost cost = cost_of(setting);
+    PairCost cost = cost_of(setting);
+    cost.traps *= trap_factor;
     const double pair = kOwnPair + cost.traps + cost.programs;
     // The processor has one second a second; what is not asked for is used by other work.
     const double pairs = std::min(wanted(now) * kTick, kTick * 1e9 / pair);
@@ -125,6 +128,13 @@ TEST_CASE("governor: the budget is kept at any rate") {
   }
 }
 
+TEST_CASE("governor: the budget is kept where traps are dearer than they were in the helper") {
+  const Run dear = run(0.05, 120, steady(8e3), 0.5, 2.5);
+  CHECK(dear.account.paused_ns > 0);
+  CHECK(dear.account.share() <= 0.05 * 1.1 + kReserveShare / 12);
+  CHECK(dear.worst_share <= 0.05 * 1.1 + kReserveShare);
+}
+
 TEST_CASE("governor: a budget is used where there is something to be seen for it") {
   for (const double rate : {1e5, 2e6}) {
     const Run busy = run(0.05, 120, steady(rate));
@@ -174,6 +184,30 @@ TEST_CASE("governor: a debt of the first moments makes no samples for good") {
   const Run calm = run(0.05, 30, [](double now) { return now < 0.05 ? 1e6 : 1000.0; });
   CHECK(calm.gears.back() == Gear::kExact);
   CHECK(calm.account.longest_interval_bytes <= 512 << 10);
+}
+
+TEST_CASE("governor: what the end of a window costs is part of what it may cost") {
+  constexpr uint64_t kMs = 1'000'000;
+  constexpr uint64_t kClosingMs = 150;  // with probes there, at the rate of a window
+  model::CostReading reading{.now = {1}, .targets_cpu_ns = 0, .spending = {}};
+  model::Governor governor(0.05, kTrap, 7, reading);
+  model::Setting setting;
+  const auto pass = [&](uint64_t ms, double share) {
+    reading.now.ns += ms * kMs;
+    reading.targets_cpu_ns += ms * kMs;
+    reading.spending.traps_ns += static_cast<uint64_t>(share * static_cast<double>(ms * kMs));
+    reading.spending.calls = reading.spending.traps_ns / 1000;
+  };
+  for (int tick = 0; tick < 4000; ++tick) {
+    pass(25, setting.gear == Gear::kPaused ? 0 : 0.7);
+    const model::Setting next = governor.decide(reading);
+    if (next.gear == Gear::kPaused && setting.gear != Gear::kPaused) pass(kClosingMs, 0.7);
+    if (next != setting) governor.shifted(reading);
+    setting = next;
+  }
+  CHECK(governor.account().changes > 20);
+  CHECK(governor.account().share() <= 0.05);
+  CHECK(governor.account().worst_share.value_or(1) <= 0.05 * 1.1);
 }
 
 struct Gaps {  // between the beginnings of windows, seconds

@@ -249,18 +249,22 @@ TraceReport empty_report() {
 
 TraceReport windowed_report() {
   TraceReport report = steady_report();
-  report.mode = {.exact = false,
-                 .sampling_interval_bytes = 64 << 10,
-                 .budget_percent = 2,
-                 .duty_ratio = 0.033,
-                 .budget = model::GovernorAccount{.own_ns = 9'800'000'000,
-                                                  .extra_ns = 190'000'000,
-                                                  .worst_share = 0.0196,
-                                                  .exact_ns = 25'000'000,
-                                                  .sampled_ns = 305'000'000,
-                                                  .paused_ns = 9'670'000'000,
-                                                  .longest_interval_bytes = 64 << 10,
-                                                  .changes = 9}};
+  report.mode = {
+      .exact = false,
+      .sampling_interval_bytes = 64 << 10,
+      .budget_percent = 2,
+      .duty_ratio = 0.033,
+      .budget = model::GovernorAccount{.own_ns = 9'800'000'000,
+                                       .extra_ns = 190'000'000,
+                                       .worst_share = 0.0196,
+                                       .exact_ns = 25'000'000,
+                                       .sampled_ns = 305'000'000,
+                                       .paused_ns = 9'670'000'000,
+                                       .longest_interval_bytes = 64 << 10,
+                                       .changes = 9,
+                                       .log = {{0, {model::Gear::kExact, 0}},
+                                               {25'000'000, {model::Gear::kPaused, 8192}},
+                                               {2'500'000'000, {model::Gear::kSampled, 8192}}}}};
   model::WindowFacts facts;
   facts.began_ns = 25'000'000;
   facts.windows = {{100'000'000, 200'000'000}, {4'000'000'000, 4'205'000'000}};

@@ -110,7 +110,11 @@ Status Auditor::look_up(const Subject& subject, Depth depth, MonotonicTime now) 
     asked.push_back(block);
     blocks.push_back(to_block(block, known == records.end() ? std::nullopt : known->second.header));
   }
-  auto seen = (*opened)->books->look(target, blocks);
+  auto seen = subject.only_new
+                  // Probes are there and saw no free; the books take their time.
+                  ? Result<std::vector<Observation>>(
+                        {asked.size(), Observation{State::kLooksLive, std::nullopt}})
+                  : (*opened)->books->look(target, blocks);
   if (!seen) return std::unexpected(seen.error());
   if (depth == Depth::kThorough) {
     auto walked = (*opened)->books->look_through(target, blocks, *seen, limits_.walk_bytes);

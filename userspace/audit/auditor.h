@@ -43,7 +43,8 @@ struct Subject {
   std::string module;  // path of its file, as in the maps; empty: it is in several
   std::vector<model::LiveBlock> blocks;
   std::vector<model::LiveBlock> youngest;  // of all call sites
-  // Blocks that were looked up before are kept as they are.
+  // Only the content of blocks that were not looked at before, to be compared with later: probes
+  // say that they are live.
   bool only_new = false;
   // Probes were there throughout, so that these blocks were live when the snapshot was taken.
   bool watched = true;

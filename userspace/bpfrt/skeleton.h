@@ -69,6 +69,7 @@ class Skeleton {
   }
 
   Type* operator->() const { return owned_.get(); }
+  Type& operator*() const { return *owned_; }
 
  private:
   static constexpr std::size_t kLogBytes = 1 << 20;

@@ -33,13 +33,15 @@ void AutoTargets::follow(const collect::GrowthCollector& growth, collect::Collec
     fmt::print(stderr, "tidemark: process {} does not grow any more: let go\n", pid.value);
     return true;
   });
+  // Their numbers are given to others.
+  std::erase_if(let_go_, [](model::Pid pid) { return !system::read_entry(pid); });
   left_out_.clear();
   for (const collect::GrowthCollector::Grower& grower : growth.growers()) {
     if (traced_.contains(grower.pid) || let_go_.contains(grower.pid) || is_ours(grower.pid))
       continue;
     if (traced_.size() >= kMostTraced) {
       left_out_.insert(grower.pid);
-    } else if (tracer.join(grower.pid)) {
+    } else if (tracer.join(grower.pid) && tracer.is_traced(grower.pid)) {
       traced_.insert(grower.pid);
       fmt::print(stderr, "tidemark: tracing process {} ({}), which grows by {}\n", grower.pid.value,
                  report::printable(grower.comm), format_rate(grower.trend.bytes_per_s));

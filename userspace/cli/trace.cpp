@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "bpfrt/mapping_events.h"
 #include "cli/auto_targets.h"
@@ -22,6 +23,7 @@
 #include "cli/source_lines.h"
 #include "cli/trace_audit.h"
 #include "cli/trace_output.h"
+#include "cli/trace_setup.h"
 #include "cli/wait.h"
 #include "collect/collector.h"
 #include "collect/window_figures.h"
@@ -47,8 +49,6 @@ constexpr Nanoseconds kTickOnABudget = std::chrono::milliseconds(25);
 constexpr Nanoseconds kDraining = std::chrono::milliseconds(20);
 constexpr uint64_t kLookAroundNs = 2'000'000'000;
 constexpr uint64_t kSilenceNs = 1'000'000'000;
-constexpr uint32_t kMostInGroup = 16384;  // processes, each exec being one more
-constexpr uint32_t kRulesOfAll = 1u << 18;
 
 class Tracer {
  public:
@@ -99,36 +99,10 @@ class Tracer {
   MonotonicTime ticked_;
   std::optional<model::Snapshot> previous_;
   bool is_open_ = false;
+  bool report_waits_ = false;
   bool told_progress_ = false;
   bool suspects_ = false;
 };
-
-// What the sources have to tell, so that processes that come to be find their way into the group.
-sources::Watch watch_for(const model::Selection& selection) {
-  sources::Watch watch;
-  watch.children = selection.is_group();
-  watch.execs = selection.all || !selection.comms.empty() || !selection.cgroups.empty();
-  watch.parents = selection.children_of;
-  return watch;
-}
-
-sources::Settings settings_for(const kernel::Facts& facts, const TraceOptions& options,
-                               const model::Selection& selection) {
-  sources::Settings settings;
-  settings.limits.max_blocks = options.max_blocks;
-  settings.limits.max_stacks = options.max_stacks;
-  settings.selects_later = options.mode == TraceMode::kAuto;
-  if (selection.is_group() || settings.selects_later) settings.limits.max_targets = kMostInGroup;
-  if (selection.all) settings.limits.max_rules = kRulesOfAll;
-  if (options.probe_at_entry) settings.sites = sources::SiteChoice::kEntry;
-  // Probes in everybody's memory cannot be kept out of processes that they would harm.
-  if (selection.all && facts.seccomp_returns.present) settings.reach = sources::Reach::kMachine;
-  if (options.no_sessions) settings.sessions = sources::SessionChoice::kNever;
-  settings.sampling_interval_bytes = options.sampling_interval_bytes;
-  settings.throttled = options.budget_percent.has_value();
-  settings.watch = watch_for(selection);
-  return settings;
-}
 
 model::Mapping to_mapping(const bpfrt::MappedCode& code) {
   model::Mapping mapping;
@@ -150,31 +124,6 @@ void set_mode(const model::Snapshot& snapshot, double budget_percent, report::Mo
   mode.duty_ratio = account.duty_ratio();
   if (account.longest_interval_bytes != 0)
     mode.sampling_interval_bytes = account.longest_interval_bytes;
-}
-
-// A person's mistake is told before anything is loaded.
-Status check_selection(model::Selection& selection) {
-  for (const model::Pid pid : selection.pids) {
-    if (const auto image = system::read_process(pid); !image) return std::unexpected(image.error());
-  }
-  for (const model::Pid parent : selection.children_of) {
-    if (!system::read_entry(parent)) {
-      return fail("there is no process {}, so it has no children: look its number up with pgrep",
-                  parent.value);
-    }
-  }
-  const auto mounts = system::cgroup_mounts();
-  for (std::string& cgroup : selection.cgroups) {
-    const std::string path = model::cgroup_path(cgroup, mounts);
-    const bool exists = std::ranges::any_of(
-        mounts, [&](const std::string& mount) { return system::is_directory(mount + path); });
-    if (!exists) {
-      return fail("there is no cgroup {}: give its path as in /proc/PID/cgroup or below {}", cgroup,
-                  mounts.empty() ? "/sys/fs/cgroup" : mounts.front());
-    }
-    cgroup = path;
-  }
-  return {};
 }
 
 Status Tracer::attach() {
@@ -343,10 +292,13 @@ Status Tracer::tick() {
   ticked_ = now;
   if (auto looked = look_who_grows(now); !looked) return looked;
   if (now.ns - looked_around_.ns > kLookAroundNs) look_around();
+  if (auto ticked = collector_->tick(now); !ticked) return ticked;
+  // What takes long waits for the end of a window, which would be kept open by it.
+  if (collector_->is_in_window()) return {};
   if (audit_.is_due(now)) {
     if (auto looked = look(audit::Depth::kQuick); !looked) return looked;
   }
-  return collector_->tick(now);
+  return std::exchange(report_waits_, false) ? report(false) : Status{};
 }
 
 // Stacks are walked before anything is counted, so that the unwind rules of the busy call sites are
@@ -370,7 +322,9 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
   for (;;) {
     const auto event = wait_->next();
     if (!event) return event;
-    if (*event == Event::kReport) {
+    if (*event == Event::kReport && collector_->is_in_window()) {
+      report_waits_ = true;
+    } else if (*event == Event::kReport) {
       if (auto reported = report(false); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
       hear_mappings();
@@ -420,7 +374,7 @@ Status Tracer::look(audit::Depth depth) {
 void Tracer::look_at_new() {
   if (!audit_.is_on()) return;
   const MonotonicTime now = monotonic_now();
-  if (const auto snapshot = collector_->snapshot(now)) audit_.look_at_new(*snapshot, now);
+  if (const auto snapshot = collector_->live_blocks(now)) audit_.look_at_new(*snapshot, now);
 }
 
 Status Tracer::report(bool is_last) {

@@ -144,6 +144,7 @@ Status BudgetKeeper::shift(const model::Setting& next, const std::vector<model::
     throttle_.pause();
   } else {
     throttle_.resume();
+    resumed_ = readers_.now();
   }
   if (auto begun = read(pids); !begun) return begun;
   governor_->shifted(reading());
@@ -181,6 +182,12 @@ Status BudgetKeeper::tick(const std::vector<model::Pid>& pids,
   if (!noted_.empty()) note();
   judge_extras();
   return shift(governor_->decide(reading()), pids, before_pause);
+}
+
+// One that goes on for longer has become the way it is.
+bool BudgetKeeper::is_in_window() const {
+  constexpr uint64_t kLongestNs = 6'000'000'000;
+  return resumed_.ns != 0 && !is_paused(setting_) && now_.at.ns - resumed_.ns < kLongestNs;
 }
 
 std::optional<model::GovernorAccount> BudgetKeeper::account() const {

@@ -54,6 +54,8 @@ class BudgetKeeper {
   [[nodiscard]] std::optional<model::GovernorAccount> account() const;
   // The targets' own time since the first pause; empty before it.
   [[nodiscard]] model::OwnClock clock() const;
+  // Probes are there, after a pause and for a short time.
+  [[nodiscard]] bool is_in_window() const;
   [[nodiscard]] const model::PriceTrim& trim() const { return trim_; }
 
  private:
@@ -101,6 +103,7 @@ class BudgetKeeper {
   uint64_t extra_ns_ = 0;
   uint64_t extra_charged_ns_ = 0;
   model::CpuSpan span_start_;
+  MonotonicTime resumed_;
   bool is_in_span_ = false;  // not before the first tick
   bool is_counting_ = false;
   std::vector<Reading> noted_;  // from the first pause on; of a pause its ends

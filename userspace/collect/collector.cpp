@@ -48,11 +48,6 @@ void Collector::tell_code(model::Generation generation, const model::ProcessImag
   listener_(generation, image);
 }
 
-void Collector::learn(model::Generation generation, const model::ProcessImage& image) {
-  tell_code(generation, image);
-  teach_sources(generation, image);
-}
-
 void Collector::describe(model::Generation generation, const model::ProcessImage& image,
                          Known& known) {
   known.target.generation = generation;
@@ -69,7 +64,8 @@ void Collector::describe(model::Generation generation, const model::ProcessImage
 void Collector::note_image(model::Generation generation, const model::ProcessImage& image,
                            Known& known) {
   describe(generation, image, known);
-  learn(generation, image);
+  tell_code(generation, image);
+  teach_sources(generation, image);
 }
 
 // What a process that nobody looked at in time had mapped when it was born.
@@ -128,7 +124,14 @@ bool Collector::join(model::Pid pid) {
     known.followed = false;
     known.not_followed = attached.error().text;
   }
+  if (started_.ns != 0) known.target.joined_ns = readers_.cpu.now().ns;
   return true;
+}
+
+bool Collector::is_traced(model::Pid pid) const {
+  return std::ranges::any_of(known_, [pid](const auto& entry) {
+    return entry.second.running && entry.second.followed && entry.second.target.pid == pid;
+  });
 }
 
 void Collector::let_go(model::Pid pid) {
@@ -205,9 +208,10 @@ void Collector::settle_heard() {
     if (exec >= images.size() || !std::exchange(images[exec].is_news, false)) continue;
     heard_images_[state.generation] = images[exec].image;
     const auto known = known_.find(state.generation);
-    const bool is_nameless = known != known_.end() && !known->second.image;
-    if (is_nameless) note_image(state.generation, images[exec].image, known->second);
-    if (!is_nameless) learn(state.generation, images[exec].image);
+    if (known != known_.end() && !known->second.image)
+      describe(state.generation, images[exec].image, known->second);
+    tell_code(state.generation, images[exec].image);
+    teach_sources(state.generation, images[exec].image);
   }
   std::erase_if(unsettled_,
                 [&](model::Pid pid) { return std::ranges::none_of(heard_[pid], &Heard::is_news); });
@@ -261,7 +265,7 @@ Status Collector::keep_budgets() {
   if (!budget_ || stopped_) return {};
   std::vector<model::Pid> running;
   for (const auto& [generation, known] : known_) {
-    if (known.running && !known.before_exec && !known.is_let_go)
+    if (known.running && known.followed && !known.before_exec && !known.is_let_go)
       running.push_back(known.target.pid);
   }
   return budget_->tick(running, [this] {
@@ -349,6 +353,7 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
   known.running = state.life == Life::kRunning;
   known.target.alive = known.running;
   known.target.exit_code = state.exit_code;
+  if (is_new && started_.ns != 0) known.target.joined_ns = refreshed_.ns;
   if (image == nullptr) return;
   note_image(state.generation, *image, known);
   if (is_new) known.followed = false;
@@ -357,6 +362,48 @@ void Collector::note_state(sources::Source& source, const sources::GenerationSta
   if (followed) followed = source.follow(*image, state);
   known.followed = followed.has_value();
   known.not_followed = followed ? "" : followed.error().text;
+}
+
+void Collector::add_uses(std::vector<sources::Collected::Use> uses) {
+  for (sources::Collected::Use& use : uses) {
+    model::Target& target = known_[use.generation].target;
+    target.allocators = std::move(use.allocators);
+    target.candidates = std::move(use.candidates);
+  }
+}
+
+void Collector::add_windows(std::optional<model::WindowFacts> windows,
+                            model::Snapshot& snapshot) const {
+  if (!windows) return;
+  snapshot.windows = std::move(windows);
+  // Of what a target that is too busy has to be looked at in from the start.
+  snapshot.windows->began_ns = std::max(snapshot.windows->began_ns, started_.ns);
+  snapshot.windows->clock = budget_->clock();
+  snapshot.windows->reach = budget_->trim().reach();
+}
+
+void Collector::add_targets(model::Snapshot& snapshot) const {
+  for (const auto& [generation, known] : known_) {
+    // One that came and went without a name, and without a look at it, is nobody to be listed.
+    const bool is_nobody = !known.running && !known.image;
+    if (!known.before_exec && !is_nobody) snapshot.targets.push_back(known.target);
+  }
+}
+
+Result<model::Snapshot> Collector::live_blocks(MonotonicTime now) {
+  if (auto served = serve_sources(); !served) return std::unexpected(served.error());
+  model::Snapshot snapshot;
+  snapshot.started_ns = started_.ns;
+  snapshot.taken_ns = now.ns;
+  for (const auto& source : sources_) {
+    auto collected = source->collect({started_.ns, now.ns, sources::Detail::kLive});
+    if (!collected) return std::unexpected(collected.error());
+    add_uses(std::move(collected->uses));
+    append(snapshot.call_sites, std::move(collected->call_sites));
+    add_windows(std::move(collected->windows), snapshot);
+  }
+  add_targets(snapshot);
+  return snapshot;
 }
 
 Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
@@ -370,24 +417,15 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
   snapshot.started_unix_ns = started_wall_.unix_ns;
   if (budget_) snapshot.budget = budget_->account();
   for (const auto& source : sources_) {
-    auto collected = source->collect({started_.ns, now.ns});
+    auto collected = source->collect({started_.ns, now.ns, sources::Detail::kAll});
     if (!collected) return std::unexpected(collected.error());
-    for (sources::Collected::Use& use : collected->uses) {
-      model::Target& target = known_[use.generation].target;
-      target.allocators = std::move(use.allocators);
-      target.candidates = std::move(use.candidates);
-    }
+    add_uses(std::move(collected->uses));
     append(snapshot.call_sites, std::move(collected->call_sites));
     append(snapshot.apart, std::move(collected->apart));
     append(snapshot.stacks, std::move(collected->stacks));
     add_counters(snapshot.counters, std::move(collected->counters));
     append(snapshot.coverage, std::move(collected->coverage));
-    if (!collected->windows) continue;
-    snapshot.windows = std::move(collected->windows);
-    // Of what a target that is too busy has to be looked at in from the start.
-    snapshot.windows->began_ns = std::max(snapshot.windows->began_ns, started_.ns);
-    snapshot.windows->clock = budget_->clock();
-    snapshot.windows->reach = budget_->trim().reach();
+    add_windows(std::move(collected->windows), snapshot);
   }
   note_untraced(snapshot.coverage);
   read_resident_mappings(snapshot.call_sites);
@@ -395,11 +433,7 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
   clean_stacks(code_, snapshot.call_sites, snapshot.stacks);
   complete_guessed(snapshot.call_sites, snapshot.stacks);
   if (!stopped_) read_resident_sets();
-  for (const auto& [generation, known] : known_) {
-    // One that came and went without a name, and without a look at it, is nobody to be listed.
-    const bool is_nobody = !known.running && !known.image;
-    if (!known.before_exec && !is_nobody) snapshot.targets.push_back(known.target);
-  }
+  add_targets(snapshot);
   if (readers_.place) sum_workers(snapshot, readers_.place);
   return snapshot;
 }

@@ -51,6 +51,8 @@ class Collector {
   // The same for one of a group, at any time: one that cannot be traced is told in the coverage and
   // tried again after its next exec. False where it is a target already, or gone.
   [[nodiscard]] bool join(model::Pid pid);
+  // Whether there are probes in it.
+  [[nodiscard]] bool is_traced(model::Pid pid) const;
   // Takes the probes out of a target that goes on: its figures stay as they are, and it is not
   // probed again unless it becomes another program. Nothing where it is no target.
   void let_go(model::Pid pid);
@@ -82,6 +84,11 @@ class Collector {
   // in it as it was seen: see window_figures.h.
   [[nodiscard]] Result<model::Snapshot> snapshot(
       MonotonicTime now);  // `now` is ignored after stop()
+  // Only the call sites of the heap with samples of their live blocks, and the targets: what an
+  // audit needs that has to be quick. Stacks are as the sources have them.
+  [[nodiscard]] Result<model::Snapshot> live_blocks(MonotonicTime now);
+  // Probes are there for a moment, as a budget has it: what takes long had better wait.
+  [[nodiscard]] bool is_in_window() const { return budget_ && budget_->is_in_window(); }
   // Refuses new calls, so that those under way can come to their end before stop().
   void drain();
   // Nothing later than `now` is counted.
@@ -105,6 +112,9 @@ class Collector {
   [[nodiscard]] Status serve_sources();
   void hear_of(model::Pid pid, const std::vector<model::MappingEvent>& events);
   void settle_heard();
+  void add_uses(std::vector<sources::Collected::Use> uses);
+  void add_windows(std::optional<model::WindowFacts> windows, model::Snapshot& snapshot) const;
+  void add_targets(model::Snapshot& snapshot) const;
   void read_resident_sets();
   void note_untraced(std::vector<model::Coverage>& coverage) const;
   void read_resident_mappings(std::vector<model::CallSite>& sites) const;
@@ -119,7 +129,6 @@ class Collector {
                                             model::Generation generation);
   void teach_sources(model::Generation generation, const model::ProcessImage& image);
   void tell_code(model::Generation generation, const model::ProcessImage& image);
-  void learn(model::Generation generation, const model::ProcessImage& image);
   void describe(model::Generation generation, const model::ProcessImage& image, Known& known);
   void note_image(model::Generation generation, const model::ProcessImage& image, Known& known);
 

@@ -2,6 +2,7 @@
 #include "collect/window_figures.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -28,18 +29,42 @@ void settle(model::CallSite& site, double seconds) {
   site.live_usable_bytes.reset();
 }
 
-// The trace on the targets' own clock.
+// The trace on the targets' own clock, from some moment on.
 struct Times {
-  Times(const model::WindowFacts& facts, uint64_t taken_ns)
-      : began(facts.clock.at(facts.began_ns)), taken(facts.clock.at(taken_ns)) {
-    for (const model::Window& window : facts.windows) windows.push_back(facts.clock.at(window));
-    own_share = static_cast<double>(taken - began) / static_cast<double>(taken_ns - facts.began_ns);
+  Times(const model::WindowFacts& facts, uint64_t from_ns, uint64_t taken_ns)
+      : began(facts.clock.at(from_ns)),
+        taken(facts.clock.at(taken_ns)),
+        seconds(static_cast<double>(taken_ns - from_ns) / 1e9) {
+    for (const model::Window& window : facts.windows) {
+      if (window.start_ns >= from_ns) windows.push_back(facts.clock.at(window));
+    }
+    own_share = static_cast<double>(taken - began) / (seconds * 1e9);
   }
   uint64_t began;
   uint64_t taken;
+  double seconds;
   std::vector<model::Window> windows;
   double own_share = 1;  // of the time
 };
+
+struct Layout {
+  Times times;
+  Result<model::WindowLayout> windows;
+};
+
+Layout lay_out(const model::WindowFacts& facts, uint64_t from_ns, uint64_t taken_ns) {
+  const Times times(facts, from_ns, taken_ns);
+  return {times, model::WindowLayout::make(times.windows, times.began, times.taken)};
+}
+
+// One that joined later was in none of the windows before. (The rows of workers are of all that
+// they were, over the whole time.)
+uint64_t watched_from(const model::Snapshot& snapshot, const model::CallSite& site) {
+  const uint64_t began_ns = snapshot.windows->began_ns;
+  if (site.of_several_processes) return began_ns;
+  const auto owner = std::ranges::find(snapshot.targets, site.owner, &model::Target::generation);
+  return owner == snapshot.targets.end() ? began_ns : std::max(began_ns, owner->joined_ns);
+}
 
 std::vector<model::BlockHistory> take_histories(model::CallSite& site,
                                                 const model::OwnClock& clock) {
@@ -86,26 +111,35 @@ void to_wall_clock(model::SiteEstimate& estimate, double own_share,
 void estimate_windows(model::Snapshot& snapshot) {
   if (!snapshot.windows) return;
   model::WindowFacts& facts = *snapshot.windows;
-  const Times times(facts, snapshot.taken_ns);
-  const auto layout = model::WindowLayout::make(times.windows, times.began, times.taken);
-  if (!layout) {
-    facts.too_few = layout.error().text;
+  std::map<uint64_t, Layout> layouts;  // by when it begins
+  const auto layout_from = [&](uint64_t from_ns) -> const Layout& {
+    const auto known = layouts.find(from_ns);
+    if (known != layouts.end()) return known->second;
+    return layouts.emplace(from_ns, lay_out(facts, from_ns, snapshot.taken_ns)).first->second;
+  };
+  const Layout& whole = layout_from(facts.began_ns);
+  if (!whole.windows) {
+    facts.too_few = whole.windows.error().text;
     for (model::CallSite& site : snapshot.call_sites) site.windowed.reset();
     return;
   }
-  facts.exposure_age_ns = layout->exposure_age_ns() / times.own_share;
-  const double seconds = static_cast<double>(snapshot.taken_ns - facts.began_ns) / 1e9;
+  facts.exposure_age_ns = whole.windows->exposure_age_ns() / whole.times.own_share;
   for (model::CallSite& site : snapshot.call_sites) {
     if (site.kind != model::Kind::kHeap) continue;
+    const Layout& layout = layout_from(watched_from(snapshot, site));
+    if (!layout.windows) {
+      site.windowed.reset();
+      continue;
+    }
     if (!site.windowed) site.windowed.emplace();
     model::AuditQuality quality;
     quality.same_by_chance = std::max(quality.same_by_chance, site.same_by_chance.value_or(0));
-    site.windowed->estimate = model::estimate_site(*layout, take_histories(site, facts.clock),
-                                                   quality, facts.sampling_interval_bytes);
-    to_wall_clock(site.windowed->estimate, times.own_share, facts.reach);
+    site.windowed->estimate = model::estimate_site(
+        *layout.windows, take_histories(site, facts.clock), quality, facts.sampling_interval_bytes);
+    to_wall_clock(site.windowed->estimate, layout.times.own_share, facts.reach);
     if (const auto room = room_of(snapshot, site))
       fit_into(site.windowed->estimate.live_bytes, *room);
-    settle(site, seconds);
+    settle(site, layout.times.seconds);
   }
 }
 

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "model/normal.h"
 #include "support/units.h"
@@ -171,16 +174,19 @@ Finding refuted(const CallSite& site) {
 // In windows: what gets older than half of the trace, and certainly some of it does.
 Finding leaking_in_windows(const Snapshot& snapshot, const CallSite& site) {
   const Estimate& leak = site.windowed->estimate.leak_bytes_per_s;
-  return {.severity = Severity::kSuspect,
-          .area = area_of(site.kind),
-          .what = fmt::format("keeps {} of what it allocates", format_rate(leak.value)),
-          .evidence = fmt::format(
+  return {
+      .severity = Severity::kSuspect,
+      .area = area_of(site.kind),
+      .what = fmt::format("keeps {} of what it allocates", format_rate(leak.value)),
+      .evidence =
+          fmt::format(
               "between {} and {} (95 %) get older than half of the trace, by what {} windows saw "
               "of the {} that it allocates",
               format_rate(leak.low), format_rate(leak.high), snapshot.windows->windows.size(),
-              format_rate(site.windowed->estimate.birth_bytes_per_s.value)),
-          .next = "a longer trace makes the bounds narrower",
-          .site = key_of(site)};
+              format_rate(site.windowed->estimate.birth_bytes_per_s.value)) +
+          audit_text(site),
+      .next = "a longer trace makes the bounds narrower",
+      .site = key_of(site)};
 }
 
 Finding growing(const Snapshot& snapshot, const CallSite& site, double share) {
@@ -285,6 +291,48 @@ void tell_losses(const Snapshot& snapshot, std::vector<Finding>& findings) {
   }
 }
 
+// None for a target that is not silent, or of whom that is no wonder.
+std::optional<std::string> silence_of(const Target& target, uint64_t duration_ns,
+                                      const Policy& policy) {
+  uint64_t probes = 0;
+  std::optional<uint64_t> hits = 0;
+  for (const AllocatorUse& use : target.allocators) {
+    probes += use.probes;
+    hits = sum_if_known(hits, use.hits);
+  }
+  const auto &start = target.rss_anon_start_bytes, &end = target.rss_anon_end_bytes;
+  const uint64_t growth_bytes = start && end && *end > *start ? *end - *start : 0;
+  const bool replaced_by_exec = !target.alive && !target.exit_code;
+  // Of a whole machine's processes most are idle.
+  const bool is_idle =
+      (!hits || target.allocators.empty()) && growth_bytes < policy.min_silent_growth_bytes;
+  if (hits.value_or(0) != 0 || is_idle || replaced_by_exec) return std::nullopt;
+  std::string evidence =
+      fmt::format("{} probes on {} allocator{}, {} in {}", probes, target.allocators.size(),
+                  target.allocators.size() == 1 ? "" : "s", hits ? "0 hits" : "no block",
+                  duration_text(duration_ns));
+  if (growth_bytes > 0) {
+    evidence += fmt::format(", while RssAnon grew by {}: it allocates by other ways",
+                            format_bytes(growth_bytes));
+  }
+  for (std::size_t i = 0; i < target.candidates.size(); ++i)
+    evidence += (i == 0 ? "; may be its allocator: " : ", ") + target.candidates[i];
+  return evidence;
+}
+
+// "worker (pid 17)", "3 processes of worker (pid 17, 18, 19)"
+std::string names_of(const std::string& comm, const std::vector<Pid>& pids) {
+  constexpr std::size_t kMostTold = 5;
+  std::string numbers;
+  for (std::size_t at = 0; at < std::min(pids.size(), kMostTold); ++at)
+    numbers += fmt::format("{}{}", at == 0 ? "" : ", ", pids[at].value);
+  if (pids.size() > kMostTold) numbers += fmt::format(" and {} more", pids.size() - kMostTold);
+  const std::string who =
+      pids.size() == 1 ? comm : fmt::format("{} processes of {}", pids.size(), comm);
+  return fmt::format("{} (pid {})", who, numbers);
+}
+
+// The idle workers of a group are as many as they are alike: told once.
 void tell_silent_targets(const Snapshot& snapshot, const Policy& policy,
                          std::vector<Finding>& findings) {
   std::set<Generation> seen;
@@ -292,37 +340,19 @@ void tell_silent_targets(const Snapshot& snapshot, const Policy& policy,
   for (const CallSite& site : snapshot.call_sites) {
     if (site.kind == Kind::kHeap) seen.insert(site.owner);
   }
+  std::map<std::pair<std::string, std::string>, std::vector<Pid>> silent;
   for (const Target& target : snapshot.targets) {
-    uint64_t probes = 0;
-    std::optional<uint64_t> hits = 0;
-    for (const AllocatorUse& use : target.allocators) {
-      probes += use.probes;
-      hits = sum_if_known(hits, use.hits);
-    }
-    const auto &start = target.rss_anon_start_bytes, &end = target.rss_anon_end_bytes;
-    const uint64_t growth_bytes = start && end && *end > *start ? *end - *start : 0;
-    const bool replaced_by_exec = !target.alive && !target.exit_code;
-    // Of a whole machine's processes most are idle.
-    const bool is_idle =
-        (!hits || target.allocators.empty()) && growth_bytes < policy.min_silent_growth_bytes;
-    if (hits.value_or(0) != 0 || is_idle || replaced_by_exec || seen.contains(target.generation))
-      continue;
-    std::string evidence =
-        fmt::format("{} probes on {} allocator{}, {} in {}", probes, target.allocators.size(),
-                    target.allocators.size() == 1 ? "" : "s", hits ? "0 hits" : "no block",
-                    duration_text(duration_of(snapshot)));
-    if (growth_bytes > 0) {
-      evidence += fmt::format(", while RssAnon grew by {}: it allocates by other ways",
-                              format_bytes(growth_bytes));
-    }
-    for (std::size_t i = 0; i < target.candidates.size(); ++i)
-      evidence += (i == 0 ? "; may be its allocator: " : ", ") + target.candidates[i];
+    if (seen.contains(target.generation)) continue;
+    if (const auto evidence = silence_of(target, duration_of(snapshot), policy))
+      silent[{target.comm, *evidence}].push_back(target.pid);
+  }
+  for (const auto& [alike, pids] : silent) {
+    const auto& [comm, evidence] = alike;
     findings.push_back({.severity = Severity::kInfo,
                         .area = "coverage",
-                        .what = fmt::format("no allocator call seen in {} (pid {})", target.comm,
-                                            target.pid.value),
+                        .what = "no allocator call seen in " + names_of(comm, pids),
                         .evidence = evidence,
-                        .next = fmt::format("tidemark doctor -p {}", target.pid.value)});
+                        .next = fmt::format("tidemark doctor -p {}", pids.front().value)});
   }
 }
 
@@ -345,6 +375,19 @@ void tell_execs(const Snapshot& snapshot, const Policy& policy, std::vector<Find
          .evidence = names,
          .next = "each generation has call sites of its own; what the first one held is gone"});
   }
+}
+
+// In windows nothing but an audit may tell what lives on from what was freed between them. By what
+// was not seen to be freed, before there are any estimates.
+std::vector<std::size_t> largest_of_heap(const Snapshot& snapshot, std::size_t most) {
+  std::vector<std::size_t> sites;
+  for (std::size_t at = 0; at < snapshot.call_sites.size(); ++at) {
+    if (snapshot.call_sites[at].kind == Kind::kHeap) sites.push_back(at);
+  }
+  std::ranges::stable_sort(sites, std::greater{},
+                           [&](std::size_t at) { return snapshot.call_sites[at].live_bytes(); });
+  sites.resize(std::min(sites.size(), most));
+  return sites;
 }
 
 }  // namespace
@@ -370,13 +413,12 @@ std::vector<std::size_t> audit_candidates(const Snapshot& snapshot, const Policy
   early.min_survivors /= 2;
   early.min_survivors_in_churn /= 2;
   std::vector<std::size_t> candidates;
+  if (snapshot.windows) return largest_of_heap(snapshot, most);
   for (const auto& [site, share] : heaviest_first(snapshot)) {
     if (candidates.size() == most) break;
-    if (site->kind != Kind::kHeap) continue;
-    // In windows nothing but an audit may tell what lives on from what was freed between them.
-    const bool may_leak =
-        share >= policy.min_share / 2 && shape_of(*site, early) == SiteShape::kGrowing;
-    if (!snapshot.windows && !may_leak) continue;
+    const bool may_leak = site->kind == Kind::kHeap && share >= policy.min_share / 2 &&
+                          shape_of(*site, early) == SiteShape::kGrowing;
+    if (!may_leak) continue;
     candidates.push_back(static_cast<std::size_t>(site - snapshot.call_sites.data()));
   }
   return candidates;

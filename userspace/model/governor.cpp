@@ -25,8 +25,11 @@ constexpr double kUpShare = 0.5;
 constexpr uint64_t kUpAfter = 3 * kSecond;
 // Attaching and detaching take time themselves; shorter windows would be made of these.
 constexpr double kShortestWindow = 0.05e9;
-// How much longer a window takes than it was planned: until somebody looks, and the probes are out.
-constexpr double kOvershoot = 0.03e9;
+// What the end of a window costs, as time of a window: until somebody looks, until what is new was
+// looked up, until the probes are out. A guess before it was seen; what was more counts at once,
+// what was less by and by.
+constexpr double kFirstClosing = 0.03e9, kLeastClosing = 0.03e9, kMostClosing = 1e9;
+constexpr double kClosingWeight = 0.3;
 // What is saved for the next window, in shortest ones: at random up to so many.
 constexpr double kMostOfShortest = 3;
 // In a window traps are paid for anyway, so samples may cost as much: then a trap tells most.
@@ -61,6 +64,7 @@ Governor::Governor(double budget_share, double trap_ns, uint64_t seed, const Cos
       random_(seed),
       last_(at_start),
       began_(at_start.now),
+      closing_ns_(kFirstClosing),
       reserve_ns_(std::min(kFirstReserve, (1 - kAimedAt) * budget_ * kLongestLookBack)),
       balance_ns_(reserve_ns_),
       quiet_since_(at_start.now),
@@ -126,10 +130,12 @@ Governor::Rates Governor::kept() const {
   return rates;
 }
 
-// A target that has grown quiet since cannot cost what it did: tracing is a part of its time.
+// A target that has grown quiet since cannot cost what it did: tracing is a part of its time. By
+// what it did for a while, so that windows do not seek its quiet moments.
 double Governor::expected_cost() const {
   constexpr double kLeastSeen = 0.2;
-  const Rates rates = recent(kPresent);
+  constexpr uint64_t kWhile = 3 * kSecond;
+  const Rates rates = recent(kWhile);
   if (setting_.gear != Gear::kPaused || open_own_ <= 0 || rates.seconds < kLeastSeen)
     return open_cost_;
   return open_cost_ * std::min(1.0, rates.own_ns / rates.seconds / open_own_);
@@ -140,7 +146,7 @@ double Governor::room_ns() const {
   const Rates rates = kept();
   const double passed = static_cast<double>(grown(last_.now.ns, began_.ns));
   const double whole = passed > 0 && passed < kLongestLookBack ? kLongestLookBack / passed : 1;
-  return budget_ * rates.pays_ns * whole - rates.spent_ns - expected_cost() * kOvershoot / 1e9;
+  return budget_ * rates.pays_ns * whole - rates.spent_ns - expected_cost() * closing_ns_ / 1e9;
 }
 
 bool Governor::has_room() const {
@@ -203,7 +209,9 @@ Setting Governor::open_window(MonotonicTime now) {
 // The account is empty. Traps are paid for each call, samples for each so many bytes.
 Setting Governor::go_down(const Rates& rates) {
   const double left_for_traps = budget_ * rates.pays_ns * (1 - kSamplesShare);
-  if (rates.calls * trap_ns_ > left_for_traps) return pause();
+  // What they cost in this very target shows where nothing is recorded but samples.
+  const double traps_ns = setting_.gear == Gear::kSampled ? rates.traps_ns : rates.calls * trap_ns_;
+  if (traps_ns > left_for_traps) return pause();
   if (setting_.gear == Gear::kExact) return {Gear::kSampled, kFirstInterval};
   // A debt of before is paid back by waiting; a longer interval makes samples cheaper, and no more.
   if (rates.programs_ns <= budget_ * kSamplesShare * rates.pays_ns) return setting_;
@@ -261,12 +269,29 @@ const Governor::Period& Governor::book(const CostReading& reading) {
   return period;
 }
 
+void Governor::note_setting(MonotonicTime now) {
+  constexpr std::size_t kMostNoted = 4096;
+  if (account_.log.size() == kMostNoted) return;
+  account_.log.push_back({grown(now.ns, counted_from_.ns), setting_});
+}
+
 void Governor::counting_begins() {
+  counted_from_ = last_.now;
+  account_.log.clear();
+  note_setting(counted_from_);
   account_.exact_ns = account_.sampled_ns = account_.paused_ns = 0;
 }
 
+void Governor::note_closing(const Period& period) {
+  if (setting_.gear != Gear::kPaused || open_cost_ <= 0) return;
+  const double seen =
+      std::clamp(static_cast<double>(period.spent.total_ns()) / open_cost_ * 1e9 + kLeastClosing,
+                 kLeastClosing, kMostClosing);
+  closing_ns_ += (seen > closing_ns_ ? 1 : kClosingWeight) * (seen - closing_ns_);
+}
+
 void Governor::shifted(const CostReading& reading) {
-  book(reading);
+  note_closing(book(reading));
   changed_ = reading.now;
 }
 
@@ -295,7 +320,9 @@ Setting Governor::decide(const CostReading& reading) {
       account_.longest_interval_bytes =
           std::max(account_.longest_interval_bytes, next.interval_bytes);
   }
+  const bool is_new = next != setting_;
   setting_ = next;
+  if (is_new) note_setting(reading.now);
   return setting_;
 }
 

@@ -20,6 +20,7 @@
 #include <deque>
 #include <optional>
 #include <random>
+#include <vector>
 
 #include "support/clock.h"
 
@@ -65,6 +66,12 @@ struct GovernorAccount {
   uint64_t paused_ns = 0;
   uint32_t longest_interval_bytes = 0;  // that was used; 0: none
   uint32_t changes = 0;
+  // What was decided when, since counting began; the first few thousand changes.
+  struct Decided {
+    uint64_t at_ns = 0;
+    Setting setting;
+  };
+  std::vector<Decided> log;
   [[nodiscard]] double share() const;       // extra / own, 0 where nothing was used
   [[nodiscard]] double duty_ratio() const;  // of the time, in which probes were there
 };
@@ -111,6 +118,7 @@ class Governor {
   [[nodiscard]] double room_ns() const;
   [[nodiscard]] bool has_room() const;
   void note_worst();
+  void note_setting(MonotonicTime now);
   [[nodiscard]] Setting go_down(const Rates& rates);
   [[nodiscard]] Setting pause();
   [[nodiscard]] Setting open_window(MonotonicTime now);
@@ -118,6 +126,7 @@ class Governor {
   [[nodiscard]] uint32_t window_interval() const;
   [[nodiscard]] Setting go_up(const Rates& rates, MonotonicTime now);
   void note_price(const Period& period);
+  void note_closing(const Period& period);
 
   double budget_;  // the share that is aimed at, a little below what was asked for
   double trap_ns_;
@@ -126,6 +135,8 @@ class Governor {
   CostReading last_;
   Setting setting_;
   MonotonicTime began_;
+  MonotonicTime counted_from_;
+  double closing_ns_;  // what the end of a window costs, as time of a window
   double reserve_ns_;
   double balance_ns_;
   double open_cost_ = 0;          // CPU time per second of a window, as last seen,

@@ -195,6 +195,7 @@ struct Target {
   std::optional<int> exit_code;  // as a shell says it: 128 + signal where it was killed
   std::optional<uint64_t> rss_anon_start_bytes;
   std::optional<uint64_t> rss_anon_end_bytes;
+  uint64_t joined_ns = 0;       // a trace that ran already; 0: it was there at the start
   uint64_t writable_bytes = 0;  // of its address space, all that a heap may be in
   std::vector<AllocatorUse> allocators;
   // Where no probe was hit: pairs of functions that may be its allocator, by their names.

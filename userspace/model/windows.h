@@ -9,10 +9,11 @@
 //
 // Random. A program has rhythms (timers, batches, caches that turn over), and windows in step with
 // one of them would always see the same part of it. The governor draws how much it saves for the
-// next window, whatever the target does: that is what the estimates' lack of bias rests on. A
-// block's age is seen only if two windows lie that far apart (or in one window). With many windows
-// the differences of their times cover all ages; with few there are holes, and the layout says
-// where.
+// next window, and what that buys hangs on what windows cost and on how busy the targets were over
+// seconds, not on what they do at the moment: that is what the estimates' lack of bias rests
+// on. A block's age is seen only if two windows lie that far apart (or in one window). With many
+// windows the differences of their times cover most ages; with few, and where each is dear, there
+// are holes, and the layout says where.
 //
 // The landmark. Only births that were watched for at least the landmark age, a quarter of a window,
 // are a cohort: those before `end - landmark`. Of these all deaths up to that age are known, so

@@ -79,6 +79,29 @@ Json explains_json(const Explains& explains) {
 
 namespace {
 
+std::string_view gear_text(model::Gear gear) {
+  switch (gear) {
+    case model::Gear::kExact:
+      return "exact";
+    case model::Gear::kSampled:
+      return "sampled";
+    case model::Gear::kPaused:
+      return "paused";
+  }
+  return "paused";
+}
+
+Json log_json(const std::vector<model::GovernorAccount::Decided>& log) {
+  Json rows = Json::array();
+  for (const auto& [at_ns, setting] : log) {
+    const bool samples = setting.gear == model::Gear::kSampled;
+    rows.push_back({{"at_ns", at_ns},
+                    {"gear", gear_text(setting.gear)},
+                    {"interval_bytes", samples ? Json(setting.interval_bytes) : Json()}});
+  }
+  return rows;
+}
+
 Json budget_json(const model::GovernorAccount& account) {
   return {{"target_cpu_ns", account.own_ns},
           {"tracing_cpu_ns", account.extra_ns},
@@ -89,7 +112,8 @@ Json budget_json(const model::GovernorAccount& account) {
           {"paused_ns", account.paused_ns},
           {"longest_interval_bytes",
            account.longest_interval_bytes != 0 ? Json(account.longest_interval_bytes) : Json()},
-          {"changes", account.changes}};
+          {"changes", account.changes},
+          {"log", log_json(account.log)}};
 }
 
 }  // namespace

@@ -233,6 +233,7 @@ void HeapAttachments::resume() {
                     model::HookState::kMissing, attached.error().text});
     return true;
   });
+  count_processes();
 }
 
 void HeapAttachments::detach_links() {
@@ -254,6 +255,7 @@ std::vector<bpfrt::ProbeLink> HeapAttachments::take_links(model::Pid pid) {
   std::erase_if(links_, [&](const Attached& attached) { return attached.pid == pid; });
   std::erase_if(placements_,
                 [&](const Placement& placement) { return placement.target.pid == pid.value; });
+  count_processes();
   for (uint32_t index = 0; index < placed_.size(); ++index) {
     if (placed_[index].pid == pid) lost_.insert(index);
   }
@@ -288,6 +290,7 @@ Result<uint64_t> HeapAttachments::attach_new(const model::ProcessImage& image,
   place_hooks(holder, plan, points);
   if (auto attached = attach_all(holder, points); !attached)
     return std::unexpected(attached.error());
+  count_processes();
   return placed_.size() - before;
 }
 
@@ -305,8 +308,11 @@ Status HeapAttachments::place_probes(model::Pid pid, const HeapProbePlan& plan,
     const uint64_t cookie = encode_cookie(static_cast<uint16_t>(placed_.size()), probe);
     const uint64_t semaphore = probe.semaphore ? probe.semaphore->value : 0;
     const bool returns = traits.allocates && probe.leaves.empty();
+    std::string program(traits.program);
+    if (returns && plan_.sessions) program += kSessionSuffix;
+    if (!probe.site.emulated) stepped_.insert(program);
+    if (!probe.leaves.empty()) stepped_.emplace(kLeaveProgram);  // return instructions
     if (returns && plan_.sessions) {
-      const std::string program = std::string(traits.program) + std::string(kSessionSuffix);
       add_point(points.sessions[{path, program}], {probe.offset.value, cookie});
     } else {
       add_point(points.entries[{path, traits.program}],
@@ -381,6 +387,18 @@ Status HeapAttachments::attach_points(std::string_view program, bpfrt::ProbeEnd 
   }
   if (throttled_) placements_.push_back(std::move(placement));
   return {};
+}
+
+// A path names a file, since all reach it by the descriptor that is held open.
+void HeapAttachments::count_processes() {
+  std::map<std::string_view, std::set<int32_t>> processes;
+  std::size_t most = 1;
+  for (const Placement& placement : placements_) {
+    std::set<int32_t>& there = processes[placement.target.path];
+    there.insert(placement.target.pid);
+    most = std::max(most, there.size());
+  }
+  processes_a_probe_ = static_cast<uint32_t>(most);
 }
 
 Status HeapAttachments::attach_placement(const Placement& placement) {

@@ -73,6 +73,13 @@ class HeapAttachments {
 
   [[nodiscard]] const std::vector<model::Coverage>& coverage() const { return coverage_; }
   [[nodiscard]] std::vector<Collected::Use> read_uses() const;
+  // How many have probes at the same place, at most: the kernel asks them all at each hit. Known
+  // where they are throttled.
+  [[nodiscard]] uint32_t processes_a_probe() const { return processes_a_probe_; }
+  // Whether a place of this program's is single-stepped, at fifteen times the price.
+  [[nodiscard]] bool is_stepped(std::string_view program) const {
+    return stepped_.contains(program);
+  }
   // Times that probes came late.
   [[nodiscard]] uint64_t late_probes() const { return late_probes_; }
 
@@ -146,6 +153,7 @@ class HeapAttachments {
     std::vector<bpfrt::UprobePoint> points;
   };
   [[nodiscard]] Status attach_placement(const Placement& placement);
+  void count_processes();
   void detach_links();
   [[nodiscard]] std::string path_of(const HeapProbePlan& plan, std::size_t file);
   // Takes the links of a process out of links_; its probes count as lost.
@@ -167,6 +175,8 @@ class HeapAttachments {
   std::map<model::Generation, std::vector<Share>> shares_;
   std::vector<model::Coverage> coverage_;
   uint64_t late_probes_ = 0;
+  uint32_t processes_a_probe_ = 1;
+  std::set<std::string, std::less<>> stepped_;  // programs
 };
 
 }  // namespace tidemark::sources

@@ -63,7 +63,7 @@ class Throttle {
  public:
   virtual ~Throttle() = default;
   // CPU time that was taken from the targets so far.
-  [[nodiscard]] virtual Result<model::Spending> spending() const = 0;
+  [[nodiscard]] virtual Result<model::Spending> spending() = 0;
   // What a probe costs that finds nothing to do, as measured on a helper of ours; ns.
   [[nodiscard]] virtual double trap_ns() const = 0;
   // Of blocks that come from now on; 0: all are recorded.
@@ -119,10 +119,14 @@ struct Collected {
   std::optional<model::WindowFacts> windows;
 };
 
+// kLive: the call sites with samples of their live blocks, for an audit that has to be quick.
+enum class Detail { kAll, kLive };
+
 // The window of births for CallSite::live_by_quarter.
 struct Window {
   uint64_t started_ns = 0;
   uint64_t taken_ns = 0;
+  Detail detail = Detail::kAll;
 };
 
 enum class Served { kAll, kMapsWanted };

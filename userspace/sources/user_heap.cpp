@@ -22,11 +22,10 @@
 #include "sources/counters.h"
 #include "sources/heap_attachments.h"
 #include "sources/heap_records.h"
+#include "sources/heap_throttle.h"
 #include "sources/heap_windows.h"
 #include "sources/rule_service.h"
 #include "sources/shared.h"
-#include "sources/trap_price.h"
-#include "support/clock.h"
 #include "user_heap.skel.h"
 
 namespace tidemark::sources {
@@ -43,11 +42,10 @@ struct SkeletonTraits {
 };
 using HeapSkeleton = bpfrt::Skeleton<SkeletonTraits>;
 
-constexpr uint32_t kDeathBytes = 1 << 22;  // 65,000 deaths between two looks
 constexpr std::string_view kUsdtPrefix = "heap_usdt_";
 constexpr const char* kLifePrograms[] = {"life_exec", "life_exit", "life_fork"};
 
-class UserHeap final : public Source, private Throttle {
+class UserHeap final : public Source {
  public:
   UserHeap(HeapSkeleton skeleton, const kernel::HeapPlan& plan, const Settings& settings)
       : skeleton_(std::move(skeleton)), plan_(plan), settings_(settings) {}
@@ -69,31 +67,25 @@ class UserHeap final : public Source, private Throttle {
     rules_->forget(state.generation);
   }
   [[nodiscard]] Status forget(model::Generation generation) override;
-  void start_learning() override { set_gate(TM_GATE_LEARNING); }
+  void start_learning() override { throttle_->set_gate(TM_GATE_LEARNING); }
   [[nodiscard]] std::vector<int> event_fds() const override {
     std::vector<int> fds = rules_->event_fds();
     fds.push_back(news_ring_->event_fd());
-    if (deaths_) fds.push_back(deaths_->event_fd());
+    if (const auto deaths = throttle_->event_fd()) fds.push_back(*deaths);
     return fds;
   }
   [[nodiscard]] Result<Served> serve() override;
   [[nodiscard]] std::vector<News> take_news() override { return std::exchange(news_, {}); }
-  void open_gate() override { set_gate(TM_GATE_OPEN); }
+  void open_gate() override { throttle_->set_gate(TM_GATE_OPEN); }
   void drain() override { skeleton_->bss->gate_state = TM_GATE_DRAINING; }
   void stop() override;
   [[nodiscard]] Result<std::vector<GenerationState>> generations() const override;
   [[nodiscard]] Result<Collected> collect(const Window& window) const override;
-  [[nodiscard]] Throttle* throttle() override { return settings_.throttled ? this : nullptr; }
+  [[nodiscard]] Throttle* throttle() override {
+    return settings_.throttled ? &*throttle_ : nullptr;
+  }
 
  private:
-  [[nodiscard]] Result<model::Spending> spending() const override;
-  [[nodiscard]] double trap_ns() const override { return price_.entry_ns; }
-  void set_sampling_interval(uint32_t bytes) override;
-  void pause() override;
-  void resume() override;
-  void set_gate(uint32_t state);
-  [[nodiscard]] Status get_throttled();
-  [[nodiscard]] Result<model::Spending> spending_since_load() const;
   [[nodiscard]] bool is_counting() const { return skeleton_->bss->gate_state == TM_GATE_OPEN; }
   [[nodiscard]] bool is_needed(std::string_view program) const;
   // Weights and errors, where some blocks may stand for others.
@@ -104,9 +96,10 @@ class UserHeap final : public Source, private Throttle {
   [[nodiscard]] Status attach_life();
   [[nodiscard]] Status watch();
   [[nodiscard]] uint64_t resolve(uint64_t stack_id) const;
+  [[nodiscard]] Result<Collected> collect_live(const Window& window) const;
+  [[nodiscard]] SiteTable make_table(const Window& window) const;
   [[nodiscard]] Status read_sites(const std::optional<model::WindowFacts>& windows,
                                   SiteTable& sites) const;
-  [[nodiscard]] std::optional<model::WindowFacts> window_facts(uint64_t now_ns) const;
   void add_deaths(const model::WindowFacts& windows, SiteTable& sites) const;
   void add_raw_stacks(std::vector<model::Stack>& stacks) const;
   [[nodiscard]] Result<CounterValues> read_counters() const;
@@ -119,19 +112,11 @@ class UserHeap final : public Source, private Throttle {
   std::vector<bpfrt::Link> life_links_;
   std::unique_ptr<bpfrt::ProbeKeeper> keeper_;
   std::optional<HeapAttachments> attachments_;
+  std::optional<HeapThrottle> throttle_;
   std::vector<model::Coverage> life_coverage_;
   std::set<model::Generation> forgotten_;
   tm_count dropped_at_exec_{};
   std::vector<News> news_;
-  TrapPrice price_;
-  model::Spending spent_on_helper_;
-  HeapWindows windows_;
-  uint32_t gate_ = TM_GATE_CLOSED;  // what it is, or will be behind a pause
-  bool is_paused_ = false;
-  uint32_t longest_interval_bytes_ = 0;  // of windows
-  std::vector<std::pair<tm_site_key, tm_site>> totals_before_windows_;
-  std::optional<bpfrt::RingBuffer> deaths_;
-  UniqueFd run_times_;                          // while it is open, the kernel times programs
   std::optional<bpfrt::RingBuffer> news_ring_;  // last: its callback uses the rest
 };
 
@@ -144,7 +129,7 @@ void UserHeap::size_maps() {
   // A stack may be a call site in several processes, and of several allocators.
   bpf_map__set_max_entries(maps.sites, limits.max_stacks * 2);
   bpf_map__set_max_entries(maps.rules, limits.max_rules);
-  if (settings_.throttled) bpf_map__set_max_entries(maps.deaths, kDeathBytes);
+  if (settings_.throttled) bpf_map__set_max_entries(maps.deaths, HeapThrottle::kDeathBytes);
   for (bpf_map* map : {maps.owners, maps.selected, maps.generations}) {
     bpf_map__set_max_entries(map, limits.max_targets);
   }
@@ -203,9 +188,11 @@ Status UserHeap::load(Shared& shared) {
       *keeper_, skeleton_->obj,
       AttachmentMaps{maps.cookies_by_address, maps.allocator_text, maps.hits, maps.usdt_arguments},
       plan_, settings_);
+  throttle_.emplace(*skeleton_, *attachments_);
   if (auto watched = watch(); !watched) return watched;
   if (settings_.throttled) {
-    if (auto throttled = get_throttled(); !throttled) return throttled;
+    auto measured = throttle_->open(*keeper_, plan_.uprobes);
+    if (!measured) return within("--budget", measured.error());
   }
   return attach_life();
 }
@@ -229,9 +216,7 @@ Status UserHeap::watch() {
 }
 
 Result<Served> UserHeap::serve() {
-  if (deaths_) {
-    if (auto consumed = deaths_->consume(); !consumed) return std::unexpected(consumed.error());
-  }
+  if (auto consumed = throttle_->consume(); !consumed) return std::unexpected(consumed.error());
   if (auto consumed = news_ring_->consume(); !consumed) return std::unexpected(consumed.error());
   return rules_->serve();
 }
@@ -275,92 +260,6 @@ Status UserHeap::forget(model::Generation generation) {
   attachments_->forget(generation);
   forgotten_.insert(generation);
   return {};
-}
-
-Status UserHeap::get_throttled() {
-  auto run_times = bpfrt::keep_run_times();
-  if (!run_times) return within("--budget", run_times.error());
-  run_times_ = std::move(*run_times);
-  const auto program = [this](const char* name) {
-    return bpf_object__find_program_by_name(skeleton_->obj, name);
-  };
-  auto deaths = bpfrt::RingBuffer::open(skeleton_->maps.deaths,
-                                        [this](const void* record, std::size_t size_bytes) {
-                                          tm_death death{};
-                                          if (size_bytes < sizeof(death)) return;
-                                          std::memcpy(&death, record, sizeof(death));
-                                          windows_.note(death);
-                                        });
-  if (!deaths) return std::unexpected(deaths.error());
-  deaths_ = std::move(*deaths);
-  price_ =
-      measure_trap_price(*keeper_, plan_.uprobes, program("heap_free"), program("heap_return"));
-  const auto before = spending_since_load();
-  if (!before) return std::unexpected(before.error());
-  spent_on_helper_ = *before;
-  return {};
-}
-
-Result<model::Spending> UserHeap::spending() const {
-  auto spending = spending_since_load();
-  if (!spending) return spending;
-  spending->traps_ns -= spent_on_helper_.traps_ns;
-  spending->programs_ns -= spent_on_helper_.programs_ns;
-  spending->calls -= spent_on_helper_.calls;
-  return spending;
-}
-
-// A program's run is a trap. Those of a session are either, as often as the other or the entry more
-// often: taken as entries.
-Result<model::Spending> UserHeap::spending_since_load() const {
-  model::Spending spending;
-  bpf_program* each = nullptr;
-  bpf_object__for_each_program(each, skeleton_->obj) {
-    const std::string_view section = bpf_program__section_name(each);
-    if (!bpf_program__autoload(each) || !section.ends_with("uprobe")) continue;
-    const auto use = bpfrt::program_use(each);
-    if (!use) return std::unexpected(use.error());
-    const bool at_return = std::string_view(bpf_program__name(each)) == "heap_return";
-    spending.programs_ns += use->run_ns;
-    const double trap_ns = at_return ? price_.return_ns : price_.entry_ns;
-    spending.traps_ns += static_cast<uint64_t>(trap_ns * static_cast<double>(use->runs));
-    if (!at_return) spending.calls += use->runs;
-  }
-  return spending;
-}
-
-// In a pause what was under way comes to its end, and nothing else.
-void UserHeap::set_gate(uint32_t state) {
-  gate_ = state;
-  if (!is_paused_) skeleton_->bss->gate_state = state;
-}
-
-// Calls under way come to their end while the entries are taken out.
-void UserHeap::pause() {
-  is_paused_ = true;
-  skeleton_->bss->gate_state = TM_GATE_DRAINING;
-  const bool first = !windows_.have_begun();
-  windows_.pause(monotonic_now().ns);
-  skeleton_->bss->tells_deaths = 1;
-  attachments_->pause();
-  if (!first) return;
-  // What can't be read now is missing in the sums of what was allocated, and no more.
-  (void)bpfrt::for_each_entry<tm_site_key, tm_site>(
-      skeleton_->maps.sites, [this](const tm_site_key& key, const tm_site& totals) {
-        totals_before_windows_.emplace_back(key, totals);
-      });
-}
-
-void UserHeap::set_sampling_interval(uint32_t bytes) {
-  skeleton_->bss->sampling_interval = bytes;
-  if (windows_.have_begun()) longest_interval_bytes_ = std::max(longest_interval_bytes_, bytes);
-}
-
-void UserHeap::resume() {
-  attachments_->resume();
-  is_paused_ = false;
-  set_gate(gate_);
-  windows_.resume(monotonic_now().ns);
 }
 
 void UserHeap::stop() {
@@ -414,7 +313,7 @@ Result<CounterValues> UserHeap::read_counters() const {
   }
   values[TM_COUNTER_dropped_at_exec] = dropped_at_exec_;
   values[TM_COUNTER_replaced_code].count = rules_->replaced_code();
-  values[TM_COUNTER_deaths_untold].count += windows_.forgotten();
+  values[TM_COUNTER_deaths_untold].count += throttle_->windows().forgotten();
   values[TM_COUNTER_late_probes].count = attachments_->late_probes();
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton_->obj) {
@@ -457,24 +356,15 @@ Status UserHeap::read_sites(const std::optional<model::WindowFacts>& windows,
       });
 }
 
-std::optional<model::WindowFacts> UserHeap::window_facts(uint64_t now_ns) const {
-  if (!windows_.have_begun()) return std::nullopt;
-  model::WindowFacts facts;
-  facts.began_ns = windows_.began_ns();
-  facts.windows = windows_.windows(now_ns);
-  facts.sampling_interval_bytes = longest_interval_bytes_;
-  return facts;
-}
-
 // What is in no table any more.
 void UserHeap::add_deaths(const model::WindowFacts& windows, SiteTable& sites) const {
   const auto resolved = [this](tm_site_key key) {
     key.stack_id = resolve(key.stack_id);
     return key;
   };
-  for (const auto& [key, totals] : totals_before_windows_)
+  for (const auto& [key, totals] : throttle_->totals_before_windows())
     sites.add_earlier_total(resolved(key), totals);
-  for (const tm_death& death : windows_.deaths()) {
+  for (const tm_death& death : throttle_->windows().deaths()) {
     if (const auto history = history_of(death, windows.windows))
       sites.add_history(resolved(death.site), *history);
   }
@@ -488,20 +378,42 @@ void UserHeap::add_raw_stacks(std::vector<model::Stack>& stacks) const {
   }
 }
 
-// Between windows no free is seen: what is known of a block by then is in the estimates.
-void expect_missed_frees(std::vector<model::Counter>& counters) {
-  const auto missed = std::ranges::find(counters, "missed_frees", &model::Counter::name);
-  if (missed == counters.end()) return;
-  missed->kind = model::CounterKind::kNote;
-  missed->meaning =
-      "blocks whose address was allocated again after a free between windows; taken off";
+// What comes of windows is no loss: estimates know when probes were there.
+void tell_as_of_windows(std::vector<model::Counter>& counters) {
+  const auto tell = [&](std::string_view name, std::string_view meaning) {
+    const auto counter = std::ranges::find(counters, name, &model::Counter::name);
+    if (counter == counters.end()) return;
+    counter->kind = model::CounterKind::kNote;
+    counter->meaning = meaning;
+  };
+  tell("missed_frees",
+       "blocks whose address was allocated again after a free between windows; taken off");
+  tell("abandoned_calls",
+       "calls that were under way when a window ended, one a thread and window at most, or left "
+       "without a return (longjmp); their blocks are in no window");
+}
+
+SiteTable UserHeap::make_table(const Window& window) const {
+  return SiteTable(window, is_sampling() ? SiteTable::Counts::kWeighted : SiteTable::Counts::kWhole,
+                   throttle_->windows().began_ns());
+}
+
+// Without what is past: that is more with each window.
+Result<Collected> UserHeap::collect_live(const Window& window) const {
+  Collected collected;
+  SiteTable sites = make_table(window);
+  if (auto read = read_sites(std::nullopt, sites); !read) return std::unexpected(read.error());
+  collected.windows = throttle_->window_facts(window.taken_ns);
+  collected.call_sites = sites.take();
+  collected.uses = attachments_->read_uses();
+  return collected;
 }
 
 Result<Collected> UserHeap::collect(const Window& window) const {
+  if (window.detail == Detail::kLive) return collect_live(window);
   Collected collected;
-  SiteTable sites(window, is_sampling() ? SiteTable::Counts::kWeighted : SiteTable::Counts::kWhole,
-                  windows_.began_ns());
-  collected.windows = window_facts(window.taken_ns);
+  SiteTable sites = make_table(window);
+  collected.windows = throttle_->window_facts(window.taken_ns);
   if (auto read = read_sites(collected.windows, sites); !read) return std::unexpected(read.error());
   if (collected.windows) add_deaths(*collected.windows, sites);
   const auto read_stacks = bpfrt::for_each_entry<uint64_t, tm_stack>(
@@ -514,7 +426,7 @@ Result<Collected> UserHeap::collect(const Window& window) const {
   if (!counters) return std::unexpected(counters.error());
   collected.call_sites = sites.take();
   collected.counters = describe_counters(*counters);
-  if (windows_.have_begun()) expect_missed_frees(collected.counters);
+  if (collected.windows) tell_as_of_windows(collected.counters);
   // A free whose block is not known may be of one that was not sampled.
   if (is_sampling()) {
     std::erase_if(collected.counters,
