@@ -86,18 +86,32 @@ struct Run {
   }
 };
 
-Run trace_seeded(int seed) {
-  Target target("seeded_leak", {std::to_string(seed), "0", std::to_string(kSeconds)});
+// The report, and the ledger at the begin and at the end of what it is about.
+struct Traced {
+  Json report;
+  Json begin;
+  Json end;
+};
+
+Traced trace_target(int seed, int operations_per_s, const char* budget, int seconds) {
+  Target target("seeded_leak",
+                {std::to_string(seed), std::to_string(operations_per_s), std::to_string(seconds)});
   target.say("go");
-  Trace trace({"-p", target.pid_text(), "--budget", "10%", "--quiet"});
+  Trace trace({"-p", target.pid_text(), "--budget", budget, "--quiet"});
   trace.wait_until_tracing();
-  const Json begin = target.ask("mark");
-  ::sleep(kSeconds);
-  const Json end = target.ask("mark");
+  Traced traced;
+  traced.begin = target.ask("mark");
+  ::sleep(static_cast<unsigned>(seconds));
+  traced.end = target.ask("mark");
   const Outcome outcome = trace.finish();
   CHECK(outcome.exit_code == 0);
   target.run("stop");
-  const Json& report = outcome.report();
+  traced.report = outcome.report();
+  return traced;
+}
+
+Run trace_seeded(int seed) {
+  const auto [report, begin, end] = trace_target(seed, 0, "10%", kSeconds);
   const std::string function = end.at("leak").at("function");
   Run run;
   run.truth = rate_between(begin, end, function, "leaked_bytes");
@@ -133,17 +147,7 @@ TEST_CASE("trace_windows_tell_what_is_born_and_what_stays") {
   constexpr double kAbout = 1.5;
   // Where a processor is emulated the first probes cost what ten seconds have.
   constexpr int kLong = 25;
-  Target target("seeded_leak", {"4", "400000", std::to_string(kLong)});
-  target.say("go");
-  Trace trace({"-p", target.pid_text(), "--budget", "20%", "--quiet"});
-  trace.wait_until_tracing();
-  const Json begin = target.ask("mark");
-  ::sleep(kLong);
-  const Json end = target.ask("mark");
-  const Outcome outcome = trace.finish();
-  CHECK(outcome.exit_code == 0);
-  target.run("stop");
-  const Json& report = outcome.report();
+  const auto [report, begin, end] = trace_target(4, 400'000, "20%", kLong);
   INFO("mode: " << report.at("mode").dump() << "; windows: " << report.at("windows").dump());
   check_no_losses(report);
   CHECK(report.at("mode").at("duty_ratio") < 1);
