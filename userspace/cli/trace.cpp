@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <utility>
 
 #include "bpfrt/mapping_events.h"
 #include "cli/auto_targets.h"
@@ -81,6 +80,7 @@ class Tracer {
   [[nodiscard]] Status look(audit::Depth depth);
   void look_at_new();
   [[nodiscard]] Status report(bool is_last);
+  [[nodiscard]] Status report_if_due();
   [[nodiscard]] report::TraceReport build(const model::Snapshot& snapshot,
                                           const std::vector<model::Finding>& findings);
 
@@ -99,7 +99,7 @@ class Tracer {
   MonotonicTime ticked_;
   std::optional<model::Snapshot> previous_;
   bool is_open_ = false;
-  bool report_waits_ = false;
+  bool report_is_due_ = false;
   bool told_progress_ = false;
   bool suspects_ = false;
 };
@@ -298,7 +298,13 @@ Status Tracer::tick() {
   if (audit_.is_due(now)) {
     if (auto looked = look(audit::Depth::kQuick); !looked) return looked;
   }
-  return std::exchange(report_waits_, false) ? report(false) : Status{};
+  return report_if_due();
+}
+
+Status Tracer::report_if_due() {
+  if (!report_is_due_ || collector_->is_in_window()) return {};
+  report_is_due_ = false;
+  return report(false);
 }
 
 // Stacks are walked before anything is counted, so that the unwind rules of the busy call sites are
@@ -322,10 +328,9 @@ Result<Event> Tracer::run_for(std::optional<Nanoseconds> duration,
   for (;;) {
     const auto event = wait_->next();
     if (!event) return event;
-    if (*event == Event::kReport && collector_->is_in_window()) {
-      report_waits_ = true;
-    } else if (*event == Event::kReport) {
-      if (auto reported = report(false); !reported) return std::unexpected(reported.error());
+    if (*event == Event::kReport) {
+      report_is_due_ = true;
+      if (auto reported = report_if_due(); !reported) return std::unexpected(reported.error());
     } else if (*event == Event::kSource) {
       hear_mappings();
       if (growth_) {

@@ -372,16 +372,6 @@ void Collector::add_uses(std::vector<sources::Collected::Use> uses) {
   }
 }
 
-void Collector::add_windows(std::optional<model::WindowFacts> windows,
-                            model::Snapshot& snapshot) const {
-  if (!windows) return;
-  snapshot.windows = std::move(windows);
-  // Of what a target that is too busy has to be looked at in from the start.
-  snapshot.windows->began_ns = std::max(snapshot.windows->began_ns, started_.ns);
-  snapshot.windows->clock = budget_->clock();
-  snapshot.windows->reach = budget_->trim().reach();
-}
-
 void Collector::add_targets(model::Snapshot& snapshot) const {
   for (const auto& [generation, known] : known_) {
     // One that came and went without a name, and without a look at it, is nobody to be listed.
@@ -400,7 +390,7 @@ Result<model::Snapshot> Collector::live_blocks(MonotonicTime now) {
     if (!collected) return std::unexpected(collected.error());
     add_uses(std::move(collected->uses));
     append(snapshot.call_sites, std::move(collected->call_sites));
-    add_windows(std::move(collected->windows), snapshot);
+    if (collected->windows) snapshot.windows = std::move(collected->windows);
   }
   add_targets(snapshot);
   return snapshot;
@@ -425,7 +415,12 @@ Result<model::Snapshot> Collector::snapshot(MonotonicTime now) {
     append(snapshot.stacks, std::move(collected->stacks));
     add_counters(snapshot.counters, std::move(collected->counters));
     append(snapshot.coverage, std::move(collected->coverage));
-    add_windows(std::move(collected->windows), snapshot);
+    if (!collected->windows) continue;
+    snapshot.windows = std::move(collected->windows);
+    // Of what a target that is too busy has to be looked at in from the start.
+    snapshot.windows->began_ns = std::max(snapshot.windows->began_ns, started_.ns);
+    snapshot.windows->clock = budget_->clock();
+    snapshot.windows->reach = budget_->trim().reach();
   }
   note_untraced(snapshot.coverage);
   read_resident_mappings(snapshot.call_sites);

@@ -85,7 +85,8 @@ class Collector {
   [[nodiscard]] Result<model::Snapshot> snapshot(
       MonotonicTime now);  // `now` is ignored after stop()
   // Only the call sites of the heap with samples of their live blocks, and the targets: what an
-  // audit needs that has to be quick. Stacks are as the sources have them.
+  // audit needs that has to be quick. Stacks are as the sources have them,
+  // windows without the clock.
   [[nodiscard]] Result<model::Snapshot> live_blocks(MonotonicTime now);
   // Probes are there for a moment, as a budget has it: what takes long had better wait.
   [[nodiscard]] bool is_in_window() const { return budget_ && budget_->is_in_window(); }
@@ -113,7 +114,6 @@ class Collector {
   void hear_of(model::Pid pid, const std::vector<model::MappingEvent>& events);
   void settle_heard();
   void add_uses(std::vector<sources::Collected::Use> uses);
-  void add_windows(std::optional<model::WindowFacts> windows, model::Snapshot& snapshot) const;
   void add_targets(model::Snapshot& snapshot) const;
   void read_resident_sets();
   void note_untraced(std::vector<model::Coverage>& coverage) const;

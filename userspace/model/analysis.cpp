@@ -408,12 +408,12 @@ SiteShape shape_of(const CallSite& site, const Policy& policy) {
 // Half of what makes a suspect, so that what becomes one a moment later was looked at too.
 std::vector<std::size_t> audit_candidates(const Snapshot& snapshot, const Policy& policy,
                                           std::size_t most) {
+  if (snapshot.windows) return largest_of_heap(snapshot, most);
   Policy early = policy;
   early.min_live_bytes /= 2;
   early.min_survivors /= 2;
   early.min_survivors_in_churn /= 2;
   std::vector<std::size_t> candidates;
-  if (snapshot.windows) return largest_of_heap(snapshot, most);
   for (const auto& [site, share] : heaviest_first(snapshot)) {
     if (candidates.size() == most) break;
     const bool may_leak = site->kind == Kind::kHeap && share >= policy.min_share / 2 &&

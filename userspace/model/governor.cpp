@@ -26,9 +26,8 @@ constexpr uint64_t kUpAfter = 3 * kSecond;
 // Attaching and detaching take time themselves; shorter windows would be made of these.
 constexpr double kShortestWindow = 0.05e9;
 // What the end of a window costs, as time of a window: until somebody looks, until what is new was
-// looked up, until the probes are out. A guess before it was seen; what was more counts at once,
-// what was less by and by.
-constexpr double kFirstClosing = 0.03e9, kLeastClosing = 0.03e9, kMostClosing = 1e9;
+// looked up, until the probes are out. What was more counts at once, what was less by and by.
+constexpr double kLeastClosing = 0.03e9, kMostClosing = 1e9;
 constexpr double kClosingWeight = 0.3;
 // What is saved for the next window, in shortest ones: at random up to so many.
 constexpr double kMostOfShortest = 3;
@@ -64,7 +63,7 @@ Governor::Governor(double budget_share, double trap_ns, uint64_t seed, const Cos
       random_(seed),
       last_(at_start),
       began_(at_start.now),
-      closing_ns_(kFirstClosing),
+      closing_ns_(kLeastClosing),
       reserve_ns_(std::min(kFirstReserve, (1 - kAimedAt) * budget_ * kLongestLookBack)),
       balance_ns_(reserve_ns_),
       quiet_since_(at_start.now),
@@ -319,10 +318,9 @@ Setting Governor::decide(const CostReading& reading) {
     if (next.gear == Gear::kSampled)
       account_.longest_interval_bytes =
           std::max(account_.longest_interval_bytes, next.interval_bytes);
+    setting_ = next;
+    note_setting(reading.now);
   }
-  const bool is_new = next != setting_;
-  setting_ = next;
-  if (is_new) note_setting(reading.now);
   return setting_;
 }
 
