@@ -2,6 +2,7 @@
 //
 // glibc's structures out of bytes that are made up, and this process's own heap.
 #include <doctest/doctest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "audit/glibc_walk.h"
 #include "audit/process_memory.h"
 #include "audit_fakes.h"
+#include "system/pagemap.h"
 #include "system/process.h"
 
 using namespace tidemark;
@@ -170,4 +172,40 @@ TEST_CASE("what is not mapped is passed over, and what is behind it is read") {
   CHECK((*values)[0] == 42u);
   CHECK_FALSE((*values)[1]);
   CHECK((*values)[2] == 42u);
+}
+
+TEST_CASE("anonymous memory that was never touched reads as zeros and gets no pages") {
+  auto memory = audit::ProcessMemory::open(model::Pid{::getpid()});
+  REQUIRE(memory);
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* const mapped =
+      ::mmap(nullptr, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(mapped != MAP_FAILED);
+  REQUIRE(::madvise(mapped, 4 * page, MADV_NOHUGEPAGE) == 0);
+  auto* const bytes = static_cast<unsigned char*>(mapped);
+  bytes[2 * page] = 7;
+  const auto start = reinterpret_cast<uint64_t>(mapped);
+  std::vector<std::vector<std::byte>> contents(4, std::vector<std::byte>(page, std::byte{1}));
+  std::vector<audit::Read> reads;
+  for (std::size_t i = 0; i < 4; ++i) {
+    reads.push_back({.address = start + i * page, .into = contents[i], .anonymous = i != 3});
+  }
+  REQUIRE((*memory)->read(reads));
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(reads[i].done);
+    CHECK(contents[i][0] == std::byte{i == 2 ? uint8_t{7} : uint8_t{0}});
+    CHECK(contents[i][page - 1] == std::byte{0});
+  }
+  std::vector<model::Address> pages;
+  for (std::size_t i = 0; i < 4; ++i) pages.push_back({start + i * page});
+  // The last one was read like memory of a file.
+  CHECK(system::read_kept(model::Pid{::getpid()}, pages) == std::vector{false, false, true, true});
+  // A read that begins in such a page and goes on in a touched one.
+  std::vector<std::byte> both(2 * page);
+  audit::Read across{
+      .address = start + page + 8, .into = std::span(both).first(page), .anonymous = true};
+  REQUIRE((*memory)->read(std::span(&across, 1)));
+  CHECK(across.done);
+  CHECK(both[page - 8] == std::byte{7});
+  ::munmap(mapped, 4 * page);
 }

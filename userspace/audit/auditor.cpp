@@ -161,7 +161,9 @@ Status Auditor::compare_content(MemoryReader& memory, Records& known, Places& pl
     if (record.state != State::kLooksLive || blocks[i].size_bytes == 0) continue;
     if (now.ns < blocks[i].birth_ns + min_age_ns) continue;
     const std::size_t size = std::min<uint64_t>(blocks[i].size_bytes, kHashedBytes);
-    reads.push_back({blocks[i].address.value, std::span(contents[i]).first(size)});
+    reads.push_back({.address = blocks[i].address.value,
+                     .into = std::span(contents[i]).first(size),
+                     .anonymous = kAnonymous});
     records.push_back(&record);
     read_of.push_back(&blocks[i]);
   }

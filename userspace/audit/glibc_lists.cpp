@@ -50,8 +50,11 @@ Result<std::vector<Words>> read_thread_memory(const Target& target) {
   std::vector<Read> reads;
   for (Words& part : parts) {
     const auto bytes = std::as_writable_bytes(std::span(part.words));
-    for (uint64_t at = 0; at < bytes.size(); at += kPage)
-      reads.push_back({part.start + at, bytes.subspan(at, std::min(kPage, bytes.size() - at))});
+    for (uint64_t at = 0; at < bytes.size(); at += kPage) {
+      reads.push_back({.address = part.start + at,
+                       .into = bytes.subspan(at, std::min(kPage, bytes.size() - at)),
+                       .anonymous = kAnonymous});
+    }
   }
   if (auto done = target.memory.read(reads); !done) return std::unexpected(done.error());
   return parts;
@@ -82,7 +85,7 @@ Result<std::vector<uint64_t>> find_candidates(const Target& target) {
   pointers.erase(std::unique(pointers.begin(), pointers.end()), pointers.end());
   std::vector<uint64_t> headers = pointers;
   for (uint64_t& header : headers) header -= 8;
-  const auto sizes = read_values<uint64_t>(target.memory, headers);
+  const auto sizes = read_values<uint64_t>(target.memory, headers, kAnonymous);
   if (!sizes) return std::unexpected(sizes.error());
   std::vector<uint64_t> candidates;
   for (std::size_t i = 0; i < pointers.size(); ++i) {

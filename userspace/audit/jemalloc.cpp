@@ -98,7 +98,7 @@ Result<std::vector<std::optional<T>>> read_writable(const Target& target,
     there.push_back(addresses[i]);
     places.push_back(i);
   }
-  const auto values = read_values<T>(target.memory, there);
+  const auto values = read_values<T>(target.memory, there, kAnonymous);
   if (!values) return std::unexpected(values.error());
   std::vector<std::optional<T>> found(addresses.size());
   for (std::size_t i = 0; i < places.size(); ++i) found[places[i]] = (*values)[i];

@@ -19,6 +19,8 @@ struct Read {
   uint64_t address = 0;
   std::span<std::byte> into;
   bool done = false;  // false: not all of it is mapped
+  // Memory of no file: what was never touched reads as zeros, and gets no page for it.
+  bool anonymous = false;
 };
 
 class MemoryReader {
@@ -32,6 +34,9 @@ class MemoryReader {
   uint64_t bytes_read_ = 0;
 };
 
+// For `anonymous` of Read and of what is below: also for addresses that are a guess.
+inline constexpr bool kAnonymous = true;
+
 // None where it is not mapped.
 template <typename T>
 [[nodiscard]] Result<std::optional<T>> read_value(MemoryReader& memory, uint64_t address) {
@@ -43,13 +48,16 @@ template <typename T>
 
 // One value of each address, in order; none of those that are not mapped.
 template <typename T>
-[[nodiscard]] Result<std::vector<std::optional<T>>> read_values(
-    MemoryReader& memory, std::span<const uint64_t> addresses) {
+[[nodiscard]] Result<std::vector<std::optional<T>>> read_values(MemoryReader& memory,
+                                                                std::span<const uint64_t> addresses,
+                                                                bool anonymous = false) {
   std::vector<T> values(addresses.size());
   std::vector<Read> reads;
   reads.reserve(addresses.size());
   for (std::size_t i = 0; i < addresses.size(); ++i)
-    reads.push_back({addresses[i], std::as_writable_bytes(std::span(&values[i], 1))});
+    reads.push_back({.address = addresses[i],
+                     .into = std::as_writable_bytes(std::span(&values[i], 1)),
+                     .anonymous = anonymous});
   if (auto done = memory.read(reads); !done) return std::unexpected(done.error());
   std::vector<std::optional<T>> found(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {

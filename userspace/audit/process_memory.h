@@ -19,12 +19,15 @@ class ProcessMemory final : public MemoryReader {
   [[nodiscard]] Status read(std::span<Read> reads) override;
 
  private:
-  ProcessMemory(model::Pid pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
-  [[nodiscard]] Status read_batch(std::span<Read>& left);
+  ProcessMemory(model::Pid pid, UniqueFd pidfd, UniqueFd pagemap)
+      : pid_(pid), pidfd_(std::move(pidfd)), pagemap_(std::move(pagemap)) {}
+  [[nodiscard]] std::vector<Read*> without_untouched(std::span<Read> reads) const;
+  [[nodiscard]] Status read_batch(std::span<Read* const>& left);
   [[nodiscard]] bool is_gone() const;
 
   model::Pid pid_;
   UniqueFd pidfd_;
+  UniqueFd pagemap_;  // invalid: where the kernel has none, all pages are read
 };
 
 }  // namespace tidemark::audit
