@@ -11,6 +11,7 @@
  */
 #include "abi/growth.h"
 #include "lib/marks.bpf.h"
+#include "lib/stack_copy.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -301,21 +302,6 @@ static __always_inline bool user_registers(struct task_struct *task, struct pt_r
 	return !bpf_probe_read_kernel(registers, sizeof(*registers), (void *)at);
 }
 
-/* As much of the stack as can be read, to 128 bytes: where it ends is not known. */
-static __always_inline u32 copy_stack(struct tm_growth_sample *sample)
-{
-	u32 filled = 0;
-
-	for (u32 part = TM_RAW_STACK_FIRST_PART; part >= TM_RAW_STACK_LAST_PART; part /= 2) {
-		if (filled > TM_RAW_STACK_BYTES - part)
-			break;
-		if (!bpf_probe_read_user(sample->bytes + filled, part,
-					 (void *)(sample->sp + filled)))
-			filled += part;
-	}
-	return filled;
-}
-
 static __noinline int hand_over(struct tm_growth_process *process, u64 grown_bytes, u32 kind,
 				u32 shift)
 {
@@ -351,7 +337,7 @@ static __noinline int hand_over(struct tm_growth_process *process, u64 grown_byt
 		sample->sp = USER_SP(&registers);
 		sample->fp = USER_FP(&registers);
 		sample->in_syscall = IN_SYSCALL(&registers);
-		sample->size_bytes = copy_stack(sample);
+		sample->size_bytes = copy_stack(sample->bytes, sample->sp, TM_RAW_STACK_BYTES);
 	}
 	bpf_ringbuf_submit(sample, 0);
 	return 0;

@@ -92,14 +92,18 @@ struct tm_stack {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_stack) == 8 + 8 * TM_STACK_DEPTH);
 
-/* Bytes of a stack that are handed to userspace, in parts: 8192 + 4096 + ... + 128. */
-#define TM_RAW_STACK_BYTES	16256
-#define TM_RAW_STACK_FIRST_PART 8192
-#define TM_RAW_STACK_LAST_PART	128
+/* Bytes of a stack that are handed to userspace, in parts: 8192 + 4096 + ... + 128; less of those
+ * that are known to be shorter. */
+#define TM_RAW_STACK_BYTES     16256
+#define TM_RAW_STACK_LARGE     8064
+#define TM_RAW_STACK_MEDIUM    3968
+#define TM_RAW_STACK_SMALL     896
+#define TM_RAW_STACK_LAST_PART 128
 
 /*
  * A stack that BPF could not walk yet, because the rule of one of its frames was not known: where
  * the walk begins, and what lies above. Userspace walks it and knows it by `id` from then on.
+ * A record ends where its room does, behind one of the sizes above.
  */
 struct tm_raw_stack {
 	__u64 id;
@@ -110,7 +114,8 @@ struct tm_raw_stack {
 	__u32 size_bytes; /* that could be read, from sp on */
 	__u8 bytes[TM_RAW_STACK_BYTES];
 };
-TM_STATIC_ASSERT(sizeof(struct tm_raw_stack) == 40 + TM_RAW_STACK_BYTES);
+#define TM_RAW_STACK_HEAD 40
+TM_STATIC_ASSERT(sizeof(struct tm_raw_stack) == TM_RAW_STACK_HEAD + TM_RAW_STACK_BYTES);
 
 enum tm_cookie_flags {
 	TM_COOKIE_VALID = 1, /* always set */

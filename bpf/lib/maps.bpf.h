@@ -112,7 +112,7 @@ struct {
 /* struct tm_raw_stack. What finds no room is walked along the frame pointers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 22);
+	__uint(max_entries, 1 << 23);
 } raw_stacks __weak SEC(".maps");
 
 /* struct tm_death, where tells_deaths. */

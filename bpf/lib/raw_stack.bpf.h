@@ -6,40 +6,46 @@
 #define TIDEMARK_RAW_STACK_BPF_H
 
 #include "stack.bpf.h"
+#include "stack_copy.bpf.h"
 
-/*
- * Hands the stack as it lies in memory to userspace. Returns an id that no other stack has, or 0
- * where that can't be done.
- */
-static __noinline u64 hand_over_stack(const struct position *from, u32 owner)
+static __always_inline u64 hand_over_bytes(const struct position *from, u32 owner, const u32 room)
 {
-	struct tm_raw_stack *raw;
-	u32 filled = 0;
+	struct tm_raw_stack *raw = bpf_ringbuf_reserve(&raw_stacks, TM_RAW_STACK_HEAD + room, 0);
 	u64 id;
 
-	if (!from || raw_stacks_left == 0 || (s32)raw_stacks_left < 0)
-		return 0;
-	raw = bpf_ringbuf_reserve(&raw_stacks, sizeof(*raw), 0);
 	if (!raw)
 		return 0;
 	__sync_fetch_and_add(&raw_stacks_left, -1);
-	/* The end of a stack is not known: as much as can be read, to 128 bytes. */
-	for (u32 part = TM_RAW_STACK_FIRST_PART; part >= TM_RAW_STACK_LAST_PART; part /= 2) {
-		if (filled > TM_RAW_STACK_BYTES - part)
-			break;
-		if (bpf_probe_read_user(raw->bytes + filled, part, (void *)(from->sp + filled)) ==
-		    0)
-			filled += part;
-	}
 	id = mix(mix(bpf_ktime_get_ns(), from->sp), bpf_get_current_pid_tgid()) | 1;
 	raw->id = id;
 	raw->pc = from->pc;
 	raw->sp = from->sp;
 	raw->fp = from->fp;
 	raw->owner = owner;
-	raw->size_bytes = filled;
+	raw->size_bytes = copy_stack(raw->bytes, from->sp, room);
 	bpf_ringbuf_submit(raw, 0);
 	return id;
+}
+
+/*
+ * Hands the stack as it lies in memory to userspace. Returns an id that no other stack has, or 0
+ * where that can't be done. Where it is known to be short it takes little of the ring: until
+ * userspace runs, a program that has just been met may hand over hundreds.
+ */
+static __noinline u64 hand_over_stack(const struct position *from, u32 owner)
+{
+	u64 above;
+
+	if (!from || raw_stacks_left == 0 || (s32)raw_stacks_left < 0)
+		return 0;
+	above = stack_above(from->sp);
+	if (above <= TM_RAW_STACK_SMALL)
+		return hand_over_bytes(from, owner, TM_RAW_STACK_SMALL);
+	if (above <= TM_RAW_STACK_MEDIUM)
+		return hand_over_bytes(from, owner, TM_RAW_STACK_MEDIUM);
+	if (above <= TM_RAW_STACK_LARGE)
+		return hand_over_bytes(from, owner, TM_RAW_STACK_LARGE);
+	return hand_over_bytes(from, owner, TM_RAW_STACK_BYTES);
 }
 
 #endif

@@ -251,6 +251,25 @@ TEST_CASE("walk: where a rule is not known yet, the stack is handed over as it l
   CHECK(walk.counted_only({}));
 }
 
+TEST_CASE("walk: of a stack that is known to be short no more is handed over") {
+  Walk walk;
+  raw_stacks_left = 16;
+  const auto handed_over = [&](Thread& thread, uint64_t above) {
+    walk.kernel.records.set_stack_start(kMm, thread.sp + above);
+    ++walk.kernel.now_ns;
+    thread.malloc(1, 0xa000 + walk.kernel.raw.size() * 0x1000);
+    return walk.kernel.raw.back()->size();
+  };
+  CHECK(handed_over(walk.main, 64) == TM_RAW_STACK_HEAD + TM_RAW_STACK_SMALL);
+  CHECK(handed_over(walk.main, TM_RAW_STACK_SMALL) == TM_RAW_STACK_HEAD + TM_RAW_STACK_SMALL);
+  CHECK(handed_over(walk.main, TM_RAW_STACK_SMALL + 8) == TM_RAW_STACK_HEAD + TM_RAW_STACK_MEDIUM);
+  CHECK(handed_over(walk.main, TM_RAW_STACK_LARGE) == TM_RAW_STACK_HEAD + TM_RAW_STACK_LARGE);
+  CHECK(handed_over(walk.main, TM_RAW_STACK_LARGE + 8) == sizeof(tm_raw_stack));
+  // On a stack above the main thread's, and in a thread of whose stack nothing is known.
+  CHECK(handed_over(walk.main, static_cast<uint64_t>(-64)) == sizeof(tm_raw_stack));
+  CHECK(handed_over(walk.other, 64) == sizeof(tm_raw_stack));
+}
+
 TEST_CASE("walk: up to the end of the stack, where no window of words fits any more") {
   Walk walk;
   walk.main.sp += 0x4000 - 64;

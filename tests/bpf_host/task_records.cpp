@@ -75,6 +75,10 @@ void TaskRecords::set_break(uint64_t mm, uint64_t address) {
   memory(mm)->brk = address;
 }
 
+void TaskRecords::set_stack_start(uint64_t mm, uint64_t address) {
+  memory(mm)->start_stack = address;
+}
+
 void TaskRecords::add_segment(uint32_t id, uint32_t index, uint64_t bytes) {
   shmid_kernel segment{};
   segment.shm_perm.id = static_cast<int>(id);

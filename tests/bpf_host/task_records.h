@@ -22,6 +22,8 @@ class TaskRecords {
   // The same as maps hold it.
   [[nodiscard]] uint64_t address_of(uint64_t mm);
   void set_break(uint64_t mm, uint64_t address);
+  // Where the main thread's stack ends; unknown until then.
+  void set_stack_start(uint64_t mm, uint64_t address);
   // At `index` of the namespace's tree, where the kernel put it.
   void add_segment(uint32_t id, uint32_t index, uint64_t bytes);
   [[nodiscard]] nsproxy* namespaces();

@@ -145,9 +145,29 @@ TEST_CASE(
   copy.rules[0x1001] = make_rule(TM_RULE_SP, 1 << 20);
   copy.raw->size_bytes = UINT32_MAX;
   RawStacks stacks;
-  CHECK(stacks.hear(copy.raw.get(), 100, copy.rule_of()) == RawStacks::Heard::kWalked);
+  CHECK(stacks.hear(copy.raw.get(), TM_RAW_STACK_HEAD - 1, copy.rule_of()) ==
+        RawStacks::Heard::kWalked);
   CHECK(stacks.stacks().empty());
   CHECK(stacks.hear(copy.raw.get(), sizeof(tm_raw_stack), copy.rule_of()) ==
         RawStacks::Heard::kWalked);
   CHECK(stacks.stacks().size() == 1);
+}
+
+TEST_CASE("raw stacks: a short record is walked as far as its room goes") {
+  Copy copy(5);
+  copy.rules[0x1001] = make_rule(TM_RULE_SP, 32);
+  copy.rules[0x2001] = make_rule(TM_RULE_SP, TM_RAW_STACK_SMALL);
+  copy.rules[0x3001] = make_rule(TM_RULE_BOTTOM);
+  copy.word(24, 0x2001);
+  copy.word(24 + TM_RAW_STACK_SMALL, 0x3001);  // behind the record's end
+  copy.raw->size_bytes = TM_RAW_STACK_BYTES;
+  RawStacks stacks;
+  CHECK(stacks.hear(copy.raw.get(), TM_RAW_STACK_HEAD + TM_RAW_STACK_SMALL, copy.rule_of()) ==
+        RawStacks::Heard::kWalked);
+  REQUIRE(stacks.stacks().size() == 1);
+  CHECK(stacks.stacks().begin()->second.frames == Frames{{0x1001}, {0x2001}});
+  CHECK(stacks.hear(copy.raw.get(), sizeof(tm_raw_stack), copy.rule_of()) ==
+        RawStacks::Heard::kWalked);
+  CHECK(stacks.stacks().at(stacks.resolve(StackId{5})).frames ==
+        Frames{{0x1001}, {0x2001}, {0x3001}});
 }

@@ -23,10 +23,11 @@ StackCopy copy_of(const tm_raw_stack& raw) {
 
 RawStacks::Heard RawStacks::hear(const void* record, std::size_t size_bytes,
                                  const RuleOf& rule_of) {
-  if (size_bytes < sizeof(tm_raw_stack)) return Heard::kWalked;
+  if (size_bytes < TM_RAW_STACK_HEAD) return Heard::kWalked;
   tm_raw_stack raw;
-  std::memcpy(&raw, record, sizeof(raw));
-  raw.size_bytes = std::min<uint32_t>(raw.size_bytes, TM_RAW_STACK_BYTES);
+  size_bytes = std::min(size_bytes, sizeof(raw));
+  std::memcpy(&raw, record, size_bytes);
+  raw.size_bytes = std::min(raw.size_bytes, static_cast<uint32_t>(size_bytes - TM_RAW_STACK_HEAD));
   WalkedStack walked = walk(copy_of(raw), rule_of);
   const bool waits = !walked.complete && waiting_.size() < kMostWaiting;
   if (waits) waiting_.push_back(raw);
