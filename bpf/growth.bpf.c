@@ -8,6 +8,10 @@
  * Marks lie at random on the growth of all, one in `interval` bytes on average. How long that is
  * may depend on whatever was seen before: it is told with each sample, and what a sample stands for
  * follows from it alone.
+ *
+ * Who asks for address space, by brk and mmap, is seen where its process touches memory next: an
+ * allocator does so at once. The tracepoints of system calls would tell it at the call, and make
+ * every call of every process on the machine slower.
  */
 #include "abi/growth.h"
 #include "lib/marks.bpf.h"
@@ -328,7 +332,7 @@ static __noinline int hand_over(struct tm_growth_process *process, u64 grown_byt
 	sample->kind = kind;
 	sample->grown_bytes = grown_bytes;
 	sample->interval_bytes = 1UL << (shift & 63);
-	sample->address = cpu->faulting == thread ? cpu->address : 0;
+	sample->address = kind < TM_GROWTH_KINDS && cpu->faulting == thread ? cpu->address : 0;
 	sample->pc = sample->sp = sample->fp = 0;
 	sample->in_syscall = 0;
 	sample->size_bytes = 0;
@@ -343,16 +347,50 @@ static __noinline int hand_over(struct tm_growth_process *process, u64 grown_byt
 	return 0;
 }
 
+/*
+ * Address space that came since the process touched memory last. A mark falls into it by a draw of
+ * its own: distances between marks have no memory.
+ */
+static __always_inline void gain(struct tm_growth_process *process, u64 bytes, u32 kind)
+{
+	u64 now_ns = bpf_ktime_get_ns();
+	u32 shift = interval_shift(process, now_ns);
+
+	if (bytes > MOST_STEP)
+		bytes = MOST_STEP;
+	if (bytes << (32 - shift) < draw_natural(bpf_get_prandom_u32()))
+		return;
+	count_sample(process, now_ns);
+	hand_over(process, bytes, kind, shift);
+}
+
+/* Two CPUs that see it at once may both count it; what lies between is a few instructions. */
+static __noinline int gain_space(struct tm_growth_process *process, u64 heap, u64 data)
+{
+	u64 heap_bytes, data_bytes;
+
+	if (!process)
+		return 0;
+	heap_bytes = heap > process->heap ? heap - process->heap : 0;
+	data_bytes = data > process->data ? (data - process->data) << PAGE_SHIFT : 0;
+	process->heap = heap;
+	process->data = data;
+	if (heap_bytes)
+		gain(process, heap_bytes, TM_GROWTH_BRK);
+	/* The heap ends within a page. */
+	if (data_bytes > heap_bytes + (1UL << PAGE_SHIFT))
+		gain(process, data_bytes - heap_bytes, TM_GROWTH_MMAP);
+	return 0;
+}
+
 static __always_inline void grow(struct growth_cpu *cpu, struct tm_growth_process *process,
-				 struct mm_struct *mm, u64 bytes, u32 kind)
+				 u64 bytes, u32 kind)
 {
 	u64 now_ns = bpf_ktime_get_ns();
 	u32 shift = interval_shift(process, now_ns);
 	u64 length;
 
 	__sync_fetch_and_add(&process->grown_bytes[kind], bytes);
-	process->heap = heap_of(mm);
-	process->data = mm->data_vm;
 	if (bytes > MOST_STEP)
 		bytes = MOST_STEP;
 	length = bytes << (32 - shift);
@@ -405,8 +443,11 @@ int resident_set_changed(u64 *ctx)
 		if (process->events < UNNAMED_EVENTS)
 			bpf_get_current_comm(process->comm, sizeof(process->comm));
 		process->events += 1;
-		if (pages > 0)
-			grow(cpu, process, mm, (u64)pages << PAGE_SHIFT, kind);
+		/* The copy of a stack may fault, so what has faulted before is told first. */
+		if (pages > 0) {
+			grow(cpu, process, (u64)pages << PAGE_SHIFT, kind);
+			gain_space(process, heap_of(mm), mm->data_vm);
+		}
 	}
 	if (cpu->tellings)
 		cpu->tellings -= 1;

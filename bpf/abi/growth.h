@@ -24,6 +24,9 @@ enum tm_growth_kind {
 	TM_GROWTH_ANON = 0,
 	TM_GROWTH_SHMEM = 1,
 	TM_GROWTH_KINDS = 2,
+	/* What a process gets of address space to touch later; of samples only. */
+	TM_GROWTH_BRK = 2,
+	TM_GROWTH_MMAP = 3,
 };
 
 /* One address space of a process: `mm` is another one after an exec. */
@@ -34,8 +37,8 @@ struct tm_growth_process {
 	__u64 events;
 	__u64 met_ns;	  /* bpf_ktime_get_ns() */
 	__u64 heap_first; /* bytes of the heap (brk) when the process was first met, */
-	__u64 heap;	  /* and when it grew last */
-	__u64 data_first; /* pages of private writable address space, likewise */
+	__u64 heap;	  /* and when it touched memory last */
+	__u64 data_first; /* pages of private writable address space, likewise, the heap's too */
 	__u64 data;
 	__s64 told[TM_GROWTH_KINDS]; /* the kernel's count, in pages, as of the last event */
 	__u32 second;		     /* the last one with a sample, and how many it had */

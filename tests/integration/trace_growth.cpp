@@ -58,6 +58,24 @@ Touched touched_in(const Json& report, pid_t pid, const std::string& function) {
   return sum;
 }
 
+struct Gained {
+  double bytes = 0;
+  double variance = 0;
+  long sites = 0;
+};
+
+// Of address space, likewise.
+Gained gained_in(const Json& report, pid_t pid, const std::string& function) {
+  Gained sum;
+  for (const Json& site : report.at("growth").at("address_space")) {
+    if (site.at("pid") != pid || !names(site, function, 8)) continue;
+    sum.bytes += site.at("gained_bytes").get<double>();
+    sum.variance += std::pow(site.at("gained_bytes_error").get<double>() / 1.96, 2);
+    ++sum.sites;
+  }
+  return sum;
+}
+
 // Until the report's own figure may be off by: what the kernel says of a resident set.
 double slack_of(const Json& report) {
   return report.at("growth").at("resident_error_bytes").get<double>();
@@ -114,11 +132,16 @@ TEST_CASE("trace_growth_says_who_grows_and_where") {
   CHECK(process.at("minor_faults").get<long>() > 0);
   CHECK(is_steady(process));
   CHECK(has_verdict_on(report, grower.pid()));
+  INFO(report.at("growth").dump());
   const Touched here = touched_in(report, grower.pid(), "grow_here");
   CHECK(here.sites >= 1);
   CHECK(here.whole_stacks == here.sites);
   // Four standard errors: it holds 16,000 times of 16,001.
   CHECK(std::abs(here.kept_bytes - truth) < 4 * std::sqrt(here.variance) + 0.1 * truth);
+  // Each block has a mapping of its own, which is touched at once.
+  const Gained gained = gained_in(report, grower.pid(), "grow_here");
+  CHECK(gained.sites >= 1);
+  CHECK(std::abs(gained.bytes - truth) < 4 * std::sqrt(gained.variance) + 0.1 * truth);
 }
 
 TEST_CASE("trace_growth_what_is_given_back_is_not_kept") {

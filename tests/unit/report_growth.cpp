@@ -69,6 +69,10 @@ model::GrowthSnapshot machine() {
                          site(12, 2, 10.0 * kMib, std::nullopt), site(4711, 0, kMib, 0)};
   snapshot.call_sites[1].kind = model::GrowthKind::kShared;
   snapshot.call_sites[1].in_syscall = true;
+  snapshot.call_sites.push_back(site(4711, 1, 30.0 * kMib, std::nullopt));
+  snapshot.call_sites.back().kind = model::GrowthKind::kBrk;
+  snapshot.call_sites.push_back(site(12, 2, 2.0 * kMib, std::nullopt));
+  snapshot.call_sites.back().kind = model::GrowthKind::kMmap;
   snapshot.stacks = {
       {model::StackId{1}, model::StackEnd::kBottom, false, {model::Address{0x1001}}},
       {model::StackId{2}, model::StackEnd::kBroken, false, {model::Address{0x2002}}}};

@@ -105,6 +105,31 @@ std::vector<Address> frames_of(const Collected& all, const model::GrowthSite& si
 
 }  // namespace
 
+TEST_CASE("growth book: address space is a call site of its own, of which nothing is kept") {
+  Book book;
+  const Generation owner = book.known();
+  const auto hear = [&](uint32_t kind) {
+    Sample sample(0x1010);
+    sample.record->kind = kind;
+    sample.record->grown_bytes = 64 * kPage;
+    sample.at(kind < TM_GROWTH_KINDS ? 0x710000 : 0);
+    book.hear(sample);
+  };
+  for (const uint32_t kind : {TM_GROWTH_ANON, TM_GROWTH_BRK, TM_GROWTH_MMAP, TM_GROWTH_BRK})
+    hear(kind);
+  book.book.settle(owner, std::vector<bool>(book.book.touched(owner).size(), true));
+  const Collected all = book.collect();
+  REQUIRE(all.sites.size() == 3);
+  for (const model::GrowthSite& site : all.sites) {
+    CHECK(site.kept_bytes.has_value() == !model::is_address_space(site.kind));
+    CHECK(site.samples == (site.kind == model::GrowthKind::kMmap ? 1 : 2));
+    const double once = model::weigh_sample(64 * kPage, 16 * kPage).bytes;
+    if (site.kind == model::GrowthKind::kBrk)
+      CHECK(site.touched_bytes == doctest::Approx(2 * once));
+    CHECK(frames_of(all, site) == std::vector<Address>{{0x1011}, {0x1f10}});
+  }
+}
+
 TEST_CASE("growth book: a sample waits for its process's code, which is asked for after a second") {
   Book book;
   book.hear(Sample(0x1010, {0x1234, 0x1f10}).time(5 * kSecond));

@@ -64,17 +64,22 @@ struct EndedProcesses {
   uint64_t touched_bytes = 0;
 };
 
-enum class GrowthKind { kAnonymous, kShared };
+// Resident memory; address space that came by brk, and by mmap or mprotect.
+enum class GrowthKind { kAnonymous, kShared, kBrk, kMmap };
 
-// A place in a program that touches memory for the first time; sums of samples, each weighed by
-// what it stands for (sampling.h), with their variances in bytes².
+[[nodiscard]] constexpr bool is_address_space(GrowthKind kind) {
+  return kind == GrowthKind::kBrk || kind == GrowthKind::kMmap;
+}
+
+// A place in a program that touches memory for the first time, or has been given address space;
+// sums of samples, each weighed by what it stands for (sampling.h), with their variances in bytes².
 struct GrowthSite {
   Generation owner;
   GrowthKind kind = GrowthKind::kAnonymous;
   StackId stack;
   bool in_syscall = false;  // the kernel touched it for the program
   uint64_t samples = 0;
-  double touched_bytes = 0;
+  double touched_bytes = 0;  // of address space: gained
   double touched_variance = 0;
   // What of it is in memory (or swapped out) still; none where that is not known.
   std::optional<double> kept_bytes;

@@ -29,7 +29,7 @@ struct GrowthSiteRow {
   std::optional<uint64_t> kept_bytes_error;
   StackState stack = StackState::kWhole;
   std::optional<std::string> stack_note;
-  std::vector<model::Frame> frames;  // frames[0] touched the memory
+  std::vector<model::Frame> frames;  // frames[0] touched the memory, of new address space first
 };
 
 struct GrowthReport {
@@ -39,6 +39,8 @@ struct GrowthReport {
   std::vector<model::GrowthProcess> processes;
   std::vector<model::EndedProcesses> ended;
   std::vector<GrowthSiteRow> call_sites;  // of who grows steadily first, most kept first
+  // Where address space came by brk and mmap: `touched_bytes` of it are what was gained.
+  std::vector<GrowthSiteRow> address_space;  // the same order
 };
 
 }  // namespace tidemark::report

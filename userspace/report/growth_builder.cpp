@@ -94,16 +94,18 @@ GrowthReport build_growth(const model::GrowthSnapshot& snapshot, const StackName
       row.comm = owner->second->comm;
       row.alive = owner->second->alive;
     }
-    growth.call_sites.push_back(std::move(row));
+    auto& rows = model::is_address_space(site.kind) ? growth.address_space : growth.call_sites;
+    rows.push_back(std::move(row));
   }
   // Of who grows steadily first: what has just started touches more.
   std::set<int32_t> steady;
   for (const model::GrowthProcess& process : growth.processes) {
     if (process.trend && process.trend->steady) steady.insert(process.pid.value);
   }
-  std::ranges::stable_partition(growth.call_sites, [&](const GrowthSiteRow& row) {
-    return row.alive && steady.contains(row.pid);
-  });
+  for (auto* rows : {&growth.call_sites, &growth.address_space}) {
+    std::ranges::stable_partition(
+        *rows, [&](const GrowthSiteRow& row) { return row.alive && steady.contains(row.pid); });
+  }
   return growth;
 }
 

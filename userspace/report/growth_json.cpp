@@ -45,9 +45,26 @@ Json ended_json(const model::EndedProcesses& ended) {
   return {{"comm", ended.comm}, {"count", ended.count}, {"touched_bytes", ended.touched_bytes}};
 }
 
-Json site_json(const GrowthSiteRow& row) {
+Json frames_json(const GrowthSiteRow& row) {
   Json frames = Json::array();
   for (const model::Frame& frame : row.frames) frames.push_back(frame_json(frame));
+  return frames;
+}
+
+Json space_json(const GrowthSiteRow& row) {
+  return {{"pid", row.pid},
+          {"comm", row.comm},
+          {"alive", row.alive},
+          {"kind", row.kind == model::GrowthKind::kBrk ? "brk" : "mmap"},
+          {"samples", row.samples},
+          {"gained_bytes", row.touched_bytes},
+          {"gained_bytes_error", row.touched_bytes_error},
+          {"stack", stack_state_name(row.stack)},
+          {"stack_reason", or_null(row.stack_note)},
+          {"frames", frames_json(row)}};
+}
+
+Json site_json(const GrowthSiteRow& row) {
   return {{"pid", row.pid},
           {"comm", row.comm},
           {"alive", row.alive},
@@ -60,7 +77,7 @@ Json site_json(const GrowthSiteRow& row) {
           {"kept_bytes_error", or_null(row.kept_bytes_error)},
           {"stack", stack_state_name(row.stack)},
           {"stack_reason", or_null(row.stack_note)},
-          {"frames", std::move(frames)}};
+          {"frames", frames_json(row)}};
 }
 
 template <typename Rows, typename ToJson>
@@ -79,7 +96,8 @@ Json growth_json(const std::optional<GrowthReport>& growth) {
           {"resident_error_bytes", growth->resident_error_bytes},
           {"processes", list_of(growth->processes, process_json)},
           {"ended", list_of(growth->ended, ended_json)},
-          {"call_sites", list_of(growth->call_sites, site_json)}};
+          {"call_sites", list_of(growth->call_sites, site_json)},
+          {"address_space", list_of(growth->address_space, space_json)}};
 }
 
 }  // namespace tidemark::report

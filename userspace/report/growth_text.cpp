@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kIndent = "        ";
 constexpr std::size_t kMostEnded = 3;
+constexpr std::size_t kMostSpaceSites = 3;
 
 std::string rate_text(const model::GrowthProcess& process) {
   if (!process.trend) return "-";
@@ -97,8 +98,17 @@ std::string whose(const GrowthSiteRow& row) {
   std::string text = fmt::format("{} ({})", printable(row.comm), row.pid);
   if (!row.alive) text += ", gone";
   if (row.kind == model::GrowthKind::kShared) text += ", shared memory";
-  if (row.in_syscall) text += ", by the kernel in a system call";
+  if (row.kind == model::GrowthKind::kBrk) text += ", by brk";
+  if (row.kind == model::GrowthKind::kMmap) text += ", by mmap";
+  if (!model::is_address_space(row.kind) && row.in_syscall)
+    text += ", by the kernel in a system call";
   return text;
+}
+
+void write_stack(Page& page, const GrowthSiteRow& row) {
+  for (const model::Frame& frame : row.frames) page.line(std::string(kIndent) + frame_text(frame));
+  if (row.stack != StackState::kWhole)
+    page.line(fmt::format("{}({})", kIndent, printable(row.stack_note.value_or("stack lost"))));
 }
 
 void write_site(Page& page, const GrowthSiteRow& row, std::size_t rank) {
@@ -108,9 +118,7 @@ void write_site(Page& page, const GrowthSiteRow& row, std::size_t rank) {
                         format_bytes(row.touched_bytes),
                         "+/- " + format_bytes(row.touched_bytes_error), count_text(row.samples),
                         whose(row)));
-  for (const model::Frame& frame : row.frames) page.line(std::string(kIndent) + frame_text(frame));
-  if (row.stack != StackState::kWhole)
-    page.line(fmt::format("{}({})", kIndent, printable(row.stack_note.value_or("stack lost"))));
+  write_stack(page, row);
 }
 
 void write_sites(Page& page, const GrowthReport& growth, std::size_t top) {
@@ -131,12 +139,36 @@ void write_sites(Page& page, const GrowthReport& growth, std::size_t top) {
   }
 }
 
+// Of who takes address space the first few: what of it is used is said above.
+void write_address_space(Page& page, const GrowthReport& growth, std::size_t top) {
+  const std::size_t most = std::min(top, kMostSpaceSites);
+  std::size_t rank = 0;
+  for (const GrowthSiteRow& row : growth.address_space) {
+    if (rank == most) break;
+    page.line("");
+    if (rank++ == 0)
+      page.line(fmt::format("{:>6} {:>10} {:>12} {:>8}  {}", "space", "gained", "95 %", "samples",
+                            "process, by what"),
+                Dress::kBold);
+    page.line(fmt::format(
+        "{:>6} {:>10} {:>12} {:>8}  {}", fmt::format("#{}", rank), format_bytes(row.touched_bytes),
+        "+/- " + format_bytes(row.touched_bytes_error), count_text(row.samples), whose(row)));
+    write_stack(page, row);
+  }
+  if (growth.address_space.size() > most) {
+    page.line("");
+    page.line(fmt::format("not shown: {} more call sites that took address space (JSON has them)",
+                          growth.address_space.size() - most));
+  }
+}
+
 }  // namespace
 
 void write_growth(Page& page, const GrowthReport& growth, const TextOptions& options) {
   write_sums(page, growth);
   write_processes(page, growth, options.top);
   write_sites(page, growth, options.top);
+  write_address_space(page, growth, options.top);
 }
 
 void write_growth_report(Page& page, const TraceReport& report, const TextOptions& options) {
@@ -152,6 +184,7 @@ void write_growth_report(Page& page, const TraceReport& report, const TextOption
   write_verdicts(page, report, options);
   write_processes(page, *report.growth, options.top);
   write_sites(page, *report.growth, options.top);
+  write_address_space(page, *report.growth, options.top);
   write_next(page, report, options);
 }
 

@@ -27,8 +27,16 @@ model::SampleWeight weight_of(const tm_growth_sample& sample) {
 }
 
 model::GrowthKind kind_of(const tm_growth_sample& sample) {
-  return sample.kind == TM_GROWTH_SHMEM ? model::GrowthKind::kShared
-                                        : model::GrowthKind::kAnonymous;
+  switch (sample.kind) {
+    case TM_GROWTH_SHMEM:
+      return model::GrowthKind::kShared;
+    case TM_GROWTH_BRK:
+      return model::GrowthKind::kBrk;
+    case TM_GROWTH_MMAP:
+      return model::GrowthKind::kMmap;
+    default:
+      return model::GrowthKind::kAnonymous;
+  }
 }
 
 GrowthIdentity identity_of(const tm_growth_sample& sample) {
