@@ -74,8 +74,8 @@ struct Fixture {
     auditor.look({.owner = {1},
                   .allocator = std::move(allocator),
                   .module = "/lib",
-                  .blocks = std::move(blocks),
-                  .youngest = {}},
+                  .blocks = blocks,
+                  .youngest = std::move(blocks)},
                  depth, {now_ns});
   }
   model::AuditShares shares(std::vector<LiveBlock> blocks) {
@@ -177,6 +177,23 @@ TEST_CASE_FIXTURE(Fixture, "an audit that fails its self-test is off, and says s
     CHECK(auditor.coverage()[0].state == model::HookState::kOn);
     CHECK(shares({block_at(kBase)}).looks_live_once == 1);
   }
+}
+
+TEST_CASE_FIXTURE(Fixture, "a self-test on few blocks is made again when there are more") {
+  look({block_at(kBase)}, 2 * kSecond);
+  CHECK(auditor.coverage().size() == 1);
+  plan.self_test = Error{"of 64 blocks 64 are astray"};
+  look({block_at(kBase)}, 3 * kSecond);
+  REQUIRE(auditor.coverage().size() == 2);
+  CHECK(auditor.coverage()[1].state == model::HookState::kOff);
+  plan.self_test.reset();
+  std::vector<model::LiveBlock> many;
+  for (uint64_t i = 0; i < 8; ++i) many.push_back(block_at(kBase + i * 64));
+  look(many, 4 * kSecond);
+  plan.self_test = Error{"of 64 blocks 64 are astray"};
+  look(many, 5 * kSecond);
+  REQUIRE(auditor.coverage().size() == 1);
+  CHECK(auditor.coverage()[0].state == model::HookState::kOn);
 }
 
 TEST_CASE_FIXTURE(Fixture, "an allocator whose books nobody reads is told with the reason") {

@@ -77,18 +77,24 @@ Result<Auditor::Opened*> Auditor::open(const Subject& subject, const model::Proc
     if (!books) return std::unexpected(books.error());
     opened.books = std::move(*books);
   }
-  if (!opened.tested && !subject.watched)
-    return fail("no probe was there when its books were to be tested");
-  if (!opened.tested) {
-    std::vector<Block> live;
-    for (const model::LiveBlock& block : subject.youngest) {
-      if (live.size() < limits_.self_test_blocks) live.push_back(to_block(block, std::nullopt));
-    }
-    if (auto tested = opened.books->self_test(target, live); !tested)
-      return within("its books did not pass the self-test", tested.error());
-    opened.tested = true;
-  }
+  if (auto tested = test(subject, target, opened); !tested) return std::unexpected(tested.error());
   return &opened;
+}
+
+// What is live must be known for sure, so only while probes are there.
+Status Auditor::test(const Subject& subject, const Target& target, Opened& opened) const {
+  const bool again = subject.watched && !subject.only_new;
+  if (opened.tested_on && (*opened.tested_on >= limits_.self_test_enough || !again)) return {};
+  if (!subject.watched) return fail("no probe was there when its books were to be tested");
+  std::vector<Block> live;
+  for (const model::LiveBlock& block : subject.youngest) {
+    if (live.size() < limits_.self_test_blocks) live.push_back(to_block(block, std::nullopt));
+  }
+  opened.tested_on.reset();
+  if (auto tested = opened.books->self_test(target, live); !tested)
+    return within("its books did not pass the self-test", tested.error());
+  opened.tested_on = live.size();
+  return {};
 }
 
 // What is dead or another stays so and is not read again.

@@ -32,6 +32,8 @@ namespace tidemark::audit {
 struct Limits {
   uint64_t walk_bytes = 128 << 20;  // of heaps that are gone through, in a thorough look
   std::size_t self_test_blocks = 64;
+  // A test on fewer says little: it is made again when there are more.
+  std::size_t self_test_enough = 8;
 };
 
 enum class Depth { kQuick, kThorough };
@@ -118,14 +120,15 @@ class Auditor {
   };
   struct Opened {
     std::unique_ptr<MemoryReader> memory;
-    std::unique_ptr<Books> books;  // null where they cannot be read
-    bool tested = false;
+    std::unique_ptr<Books> books;          // null where they cannot be read
+    std::optional<std::size_t> tested_on;  // so many blocks; none: not tested yet
   };
 
   [[nodiscard]] static BlockKey key_of(const model::LiveBlock& block) {
     return {block.address, block.birth_ns, block.size_bytes};
   }
   [[nodiscard]] Status look_up(const Subject& subject, Depth depth, MonotonicTime now);
+  [[nodiscard]] Status test(const Subject& subject, const Target& target, Opened& opened) const;
   [[nodiscard]] Result<Opened*> open(const Subject& subject, const model::ProcessImage& image);
   void take(const Subject& subject, std::span<const model::LiveBlock> asked,
             std::span<const Observation> seen, MonotonicTime now);
