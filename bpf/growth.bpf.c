@@ -160,15 +160,16 @@ static __noinline u64 find_offset(struct growth_cpu *cpu)
 /* In pages; `unknown`: this CPU did not see the one before. */
 struct change {
 	s64 pages;
-	s64 count; /* the kernel's, or its shared part */
+	s64 count;   /* the kernel's, or its shared part */
+	s64 shared;  /* what that has gained since this CPU's last one */
+	bool folded; /* this CPU's part may have been put into it */
 	bool unknown;
 };
 
 /*
- * By how much this CPU has just changed a count that is in parts. percpu_counter_add_batch() adds
- * to the CPU's own part, and puts all of it into the shared one where it gets large; what the
- * shared one gains beside that is other CPUs' doing. `tgid` is 0 where another process's count is
- * changed.
+ * By how much this CPU has just changed its part of a count. percpu_counter_add_batch() adds to the
+ * CPU's own part, and puts all of it into the shared one where it gets large; what the shared one
+ * gains beside that is other CPUs' doing. `tgid` is 0 where another process's count is changed.
  */
 static __always_inline void read_parts(struct growth_cpu *cpu, u64 mm, u32 tgid, u32 member,
 				       struct change *change)
@@ -194,8 +195,8 @@ static __always_inline void read_parts(struct growth_cpu *cpu, u64 mm, u32 tgid,
 	bpf_probe_read_kernel(&part, sizeof(part), (void *)(parts + cpu->offset));
 	if (is_known) {
 		change->pages = part - step->part;
-		if (!part)
-			change->pages += shared - step->shared;
+		change->shared = shared - step->shared;
+		change->folded = !part;
 	} else {
 		step->mm = mm | member;
 		step->tgid = tgid;
@@ -237,6 +238,19 @@ static __always_inline struct tm_growth_process *process_of(struct task_struct *
 	return error ? NULL : bpf_map_lookup_elem(&growth_processes, &tgid);
 }
 
+/*
+ * What this CPU has put into the shared part, of all that came to it since its last event: what was
+ * told from other CPUs meanwhile is theirs.
+ */
+static __always_inline s64 folded_pages(const struct change *change, s64 told, s64 since)
+{
+	s64 gained = change->shared;
+
+	if (told == TM_GROWTH_NOT_TOLD)
+		return gained;
+	return (since < 0 ? -since : since) < (gained < 0 ? -gained : gained) ? since : gained;
+}
+
 /* Pages that the process has gained, as far as it can be known; of nobody's row, a guess. */
 static __always_inline s64 gained_pages(const struct growth_cpu *cpu,
 					struct tm_growth_process *process, u32 kind,
@@ -249,7 +263,7 @@ static __always_inline s64 gained_pages(const struct growth_cpu *cpu,
 	if (process)
 		process->told[kind] = change->count;
 	if (!rss_stat_tells_count && !change->unknown)
-		return change->pages;
+		return change->pages + (change->folded ? folded_pages(change, told, since) : 0);
 	if (told == TM_GROWTH_NOT_TOLD)
 		since = 0;
 	if (rss_stat_tells_count)

@@ -3,6 +3,7 @@
 // `trace --growth`: of all processes, who grows, how fast, and where; what only looks like growth
 // is told from it.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -163,6 +164,23 @@ TEST_CASE("trace_growth_what_is_given_back_is_not_kept") {
   CHECK(here.sites >= 1);
   CHECK(here.touched_bytes == doctest::Approx(touched).epsilon(0.5));
   CHECK(here.kept_bytes < 0.05 * here.touched_bytes);
+}
+
+TEST_CASE("trace_growth_on_processors_in_turn_is_counted_once") {
+  if (cannot_trace()) return;
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+    skip_because("this machine has one processor");
+    return;
+  }
+  Target wanderer("grower", {"0", "1", "wander"});
+  Trace trace({"--growth", "--quiet"});
+  trace.wait_until_tracing();
+  wanderer.run();
+  const Outcome outcome = trace.finish();
+  const Json process = process_of(outcome.report(), wanderer.pid());
+  REQUIRE_FALSE(process.is_null());
+  constexpr double kBytes = 40.0 * (1000 + 33) * 4096;
+  CHECK(process.at("touched_bytes").get<double>() == doctest::Approx(kBytes).epsilon(0.01));
 }
 
 TEST_CASE("trace_growth_a_jump_is_not_steady") {
